@@ -1,0 +1,31 @@
+# Every target makes its own virtual environment first; see scripts in tools/.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin
+
+.PHONY: demo test test-quick lint ui bench clean
+
+demo: $(VENV)/ready          ## a small sweep from YAML to MLflow, in minutes
+	$(RUN)/stridelab sweep experiments/sweeps/biped_demo.yaml
+	@echo
+	@echo "Now run:  make ui   and open http://127.0.0.1:5000"
+
+test: $(VENV)/ready lint     ## every check and every test
+	$(RUN)/python -m pytest
+
+lint: $(VENV)/ready          ## format, lint, types, spelling
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/codespell
+
+ui: $(VENV)/ready            ## the MLflow UI on this machine
+	$(RUN)/stridelab ui
+
+clean:                       ## forget the environment (runs are kept)
+	rm -rf $(VENV) build *.egg-info
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@

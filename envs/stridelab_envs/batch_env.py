@@ -1,0 +1,247 @@
+"""``BatchEnv``: the one place where a control step is put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from stridelab_envs.errors import ConfigError, unknown_name
+from stridelab_envs.mdp.state import State
+from stridelab_envs.mdp.terms import ObservationTerm
+from stridelab_envs.physics import Simulation
+from stridelab_envs.robots import get_robot
+from stridelab_envs.robots.scene import build_scene
+from stridelab_envs.tasks.config import TaskConfig
+
+Observation = dict[str, Tensor]
+"""Group name to ``(num_envs, group size)``."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one control step returns; every tensor leads with ``num_envs``."""
+
+    obs: Observation
+    """Observation to act on next: of the new episode where one has just ended."""
+    reward: Tensor
+    """Reward of the step, ``(num_envs,)``."""
+    terminated: Tensor
+    """The episode ended in failure: nothing comes after, ``(num_envs,)`` bool."""
+    truncated: Tensor
+    """The episode ran into its time limit: bootstrap from ``final_obs``, ``(num_envs,)`` bool."""
+    final_obs: Observation
+    """Observation of the state the step led to, before any restart."""
+    log: dict[str, Tensor]
+    """One value for each episode that ended, ``(num_ended,)``: ``episode/return``,
+    ``episode/length`` [steps], ``episode/fell`` (0 or 1), ``reward/<term>`` (weighted, mean per
+    second) and ``metric/<name>`` (mean over the episode)."""
+
+
+class BatchEnv:
+    """``num_envs`` environments of one task, stepped together; an ended one restarts at once.
+
+    Args:
+        task: The task.
+        num_envs: Number of environments.
+        seed: Seed of every random draw; equal seeds give equal rollouts.
+        num_threads: Physics threads; 0 takes every core this process may use.
+        dump_dir: Where the state of the first failed simulation is written.
+    """
+
+    def __init__(
+        self,
+        task: TaskConfig,
+        *,
+        num_envs: int,
+        seed: int,
+        num_threads: int = 0,
+        dump_dir: Path | None = None,
+    ) -> None:
+        if num_envs < 1:
+            raise ConfigError("num_envs", f"must be at least 1, got {num_envs}")
+        self.task = task
+        self.num_envs = num_envs
+        self.robot = get_robot(task.robot)
+        self.control_dt = task.control_dt
+        self.max_episode_steps = task.max_episode_steps
+        model = build_scene(self.robot.mjcf)
+        model.opt.timestep = task.timestep
+        self.sim = Simulation(
+            model,
+            num_envs,
+            decimation=task.decimation,
+            num_threads=num_threads,
+            dump_dir=dump_dir,
+        )
+        self.generator = torch.Generator().manual_seed(seed)
+        self.state = State(self.sim, self.robot, self.generator)
+        self.action_dim = self.robot.num_joints
+        self.action_scale = _per_joint_scale(task, self.state)
+        self._all = torch.arange(num_envs)
+        self._set_rewards()
+        self._metrics = list(task.metrics)
+        self._reward_sums = torch.zeros(len(self._rewards), num_envs)
+        self._metric_sums = torch.zeros(len(self._metrics), num_envs)
+        self._return = torch.zeros(num_envs)
+        # Counted apart from the episode clock, which desynchronize() moves.
+        self._steps = torch.zeros(num_envs)
+        self._restart(self._all)
+        self.layouts = {group: self._layout(group) for group in task.observations}
+        """Where each term lies in its group: group to term to columns."""
+        self.observation_sizes = {
+            group: max(columns.stop for columns in layout.values())
+            for group, layout in self.layouts.items()
+        }
+        """Group name to width."""
+
+    def _set_rewards(self) -> None:
+        """Take over the task's rewards; terms of weight 0 are not computed."""
+        self._rewards = {name: term for name, term in self.task.rewards.items() if term.weight}
+        self._weights = torch.tensor([[term.weight] for term in self._rewards.values()])
+
+    def seed(self, seed: int) -> None:
+        """Start the random draws afresh; what has been drawn already stays."""
+        self.generator.manual_seed(seed)
+
+    def reset(self) -> Observation:
+        """Start a new episode everywhere and return its first observation."""
+        self._restart(self._all)
+        return self._observe()
+
+    def desynchronize(self) -> None:
+        """Pretend that the running episodes started at random times.
+
+        Called once before training, so that time limits do not strike everywhere at once.
+        """
+        self.state.episode_step.random_(self.max_episode_steps, generator=self.generator)
+
+    def step(self, actions: Tensor) -> Step:
+        """Execute one control step.
+
+        Args:
+            actions: Joint targets in units of ``action_scale`` around the default pose,
+                ``(num_envs, action_dim)``; clipped to ``task.action_clip``.
+        """
+        state, clip = self.state, self.task.action_clip
+        state.begin_step(actions.to(torch.float32).clamp(-clip, clip))
+        failed = self.sim.step(state.default_pose + self.action_scale * state.action)
+        state.end_step()
+
+        terminated = self._terminations()
+        terminated[failed] = True
+        truncated = (state.episode_step >= self.max_episode_steps) & ~terminated
+        reward = self._reward(failed)
+        self._measure()
+        self._steps += 1.0
+
+        final_obs = self._observe()
+        ended = (terminated | truncated).nonzero().flatten()
+        log: dict[str, Tensor] = {}
+        obs = final_obs
+        if ended.numel():
+            log = self._episode_log(ended, terminated)
+            self._restart(ended)
+            fresh = self._observe()
+            obs = {
+                group: value.index_copy(0, ended, fresh[group][ended])
+                for group, value in final_obs.items()
+            }
+        return Step(obs, reward, terminated, truncated, final_obs, log)
+
+    def _terminations(self) -> Tensor:
+        terminated = torch.zeros(self.num_envs, dtype=torch.bool)
+        for term in self.task.terminations.values():
+            terminated |= term.func(self.state, **term.params)
+        return terminated
+
+    def _reward(self, failed: Tensor) -> Tensor:
+        """Weighted sum of the terms times the control period; zero where physics failed."""
+        values = []
+        for term in self._rewards.values():
+            value = term.func(self.state, **term.params)
+            values.append(value if term.clip is None else value.clamp(*term.clip))
+        if not values:
+            return torch.zeros(self.num_envs)
+        weighted = torch.stack(values) * self._weights
+        weighted[:, failed] = 0.0
+        self._reward_sums += weighted
+        reward = weighted.sum(dim=0) * self.control_dt
+        if self.task.only_positive_rewards:
+            reward = reward.clamp(min=0.0)
+        self._return += reward
+        return reward
+
+    def _measure(self) -> None:
+        for row, name in enumerate(self._metrics):
+            term = self.task.metrics[name]
+            self._metric_sums[row] += term.func(self.state, **term.params)
+
+    def _episode_log(self, ids: Tensor, terminated: Tensor) -> dict[str, Tensor]:
+        steps = self._steps[ids]
+        log = {
+            "episode/return": self._return[ids],
+            "episode/length": steps,
+            "episode/fell": terminated[ids].float(),
+        }
+        rewards = self._reward_sums[:, ids] / steps
+        log |= {f"reward/{name}": rewards[row] for row, name in enumerate(self._rewards)}
+        metrics = self._metric_sums[:, ids] / steps
+        log |= {f"metric/{name}": metrics[row] for row, name in enumerate(self._metrics)}
+        return log
+
+    def _restart(self, ids: Tensor) -> None:
+        """Put environments ``ids (k,)`` into the robot's standing pose and randomise."""
+        sim, state, robot = self.sim, self.state, self.robot
+        sim.reset(ids)
+        base = state.base_slices[0].start
+        sim.qpos[ids, base + 2] = robot.home_height
+        sim.qpos[ids, state.joint_slices[0]] = state.default_pose.double()
+        for term in self.task.randomization.values():
+            term.func(state, ids, **term.params)
+        sim.forward(ids)
+        state.reset(ids)
+        self._reward_sums[:, ids] = 0.0
+        self._metric_sums[:, ids] = 0.0
+        self._return[ids] = 0.0
+        self._steps[ids] = 0.0
+
+    def _observe(self) -> Observation:
+        return {
+            group: torch.cat([self._term(term) for term in terms.values()], dim=1)
+            for group, terms in self.task.observations.items()
+        }
+
+    def _term(self, term: ObservationTerm) -> Tensor:
+        value = term.func(self.state, **term.params)
+        if term.noise:
+            draw = torch.rand(value.shape, generator=self.generator)
+            value = value + (2.0 * draw - 1.0) * term.noise
+        return value if term.scale == 1.0 else value * term.scale
+
+    def _layout(self, group: str) -> dict[str, slice]:
+        layout: dict[str, slice] = {}
+        start = 0
+        for name, term in self.task.observations[group].items():
+            width = term.func(self.state, **term.params).shape[1]
+            layout[name] = slice(start, start + width)
+            start += width
+        return layout
+
+
+def _per_joint_scale(task: TaskConfig, state: State) -> Tensor:
+    """Joint offset per unit of action [rad], ``(num_joints,)``."""
+    scale = torch.zeros(state.robot.num_joints)
+    if not isinstance(task.action_scale, dict):
+        return scale + float(task.action_scale)  # type: ignore[arg-type]
+    groups = state.robot.joint_groups
+    for group, value in task.action_scale.items():
+        if group not in groups:
+            raise ConfigError(f"action_scale.{group}", unknown_name("joint group", group, groups))
+        scale[state.joint_ids((group,))] = value
+    missing = [group for group in groups if group not in task.action_scale]
+    if missing:
+        raise ConfigError("action_scale", f"no scale for joint group {missing[0]!r}")
+    return scale

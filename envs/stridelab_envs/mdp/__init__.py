@@ -1,0 +1,1 @@
+"""Terms of a task (observations, rewards, terminations, ...) and the state they read."""

@@ -1,0 +1,34 @@
+"""Batched rotations; quaternions are ``wxyz`` and of unit length."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def rotate(quat: Tensor, vector: Tensor) -> Tensor:
+    """Rotate ``vector (n, 3)`` from the body frame to the world frame by ``quat (n, 4)``."""
+    w, axis = quat[:, :1], quat[:, 1:]
+    twice_cross = 2.0 * torch.linalg.cross(axis, vector)
+    return vector + w * twice_cross + torch.linalg.cross(axis, twice_cross)
+
+
+def rotate_inverse(quat: Tensor, vector: Tensor) -> Tensor:
+    """Rotate ``vector (n, 3)`` from the world frame to the body frame by ``quat (n, 4)``."""
+    w, axis = quat[:, :1], quat[:, 1:]
+    twice_cross = 2.0 * torch.linalg.cross(axis, vector)
+    return vector - w * twice_cross + torch.linalg.cross(axis, twice_cross)
+
+
+def gravity_direction(quat: Tensor) -> Tensor:
+    """Unit vector of gravity in the body frame, ``(n, 3)``; ``(0, 0, -1)`` when upright."""
+    w, x, y, z = quat.unbind(dim=1)
+    return torch.stack(
+        [2 * (w * y - x * z), -2 * (w * x + y * z), 2 * (x * x + y * y) - 1.0], dim=1
+    )
+
+
+def heading(quat: Tensor) -> Tensor:
+    """Yaw of the body's x axis about the world's z axis [rad], ``(n,)``."""
+    w, x, y, z = quat.unbind(dim=1)
+    return torch.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))

@@ -1,0 +1,185 @@
+"""What terms may look at: the robots' state by name, in stated frames and units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import mujoco
+import torch
+from torch import Tensor
+
+from stridelab_envs.mdp.feet import FeetTracker
+from stridelab_envs.mdp.math import gravity_direction, rotate_inverse
+from stridelab_envs.physics import Simulation
+from stridelab_envs.robots.spec import RobotSpec
+
+
+class State:
+    """The state of ``num_envs`` robots after a control step.
+
+    Tensors are float32 and belong to this object: a term reads them and returns something new.
+    Quantities that cost something are computed when first asked for, once per step.
+    """
+
+    def __init__(self, sim: Simulation, robot: RobotSpec, generator: torch.Generator) -> None:
+        self.sim = sim
+        self.robot = robot
+        self.generator = generator
+        """Source of every random number of the environment."""
+        self.num_envs = sim.num_envs
+        self.dt = sim.control_dt
+        """Control period [s]."""
+        model = sim.model
+        self.base_slices = _free_joint_slices(model, robot)
+        """Columns of the free joint in ``qpos`` (7) and ``qvel`` (6)."""
+        self.joint_slices = _hinge_slices(model, robot)
+        """Columns of the hinges in ``qpos`` and ``qvel``."""
+        self._joint_index = {name: i for i, name in enumerate(robot.joints)}
+        self._foot_bodies = [model.body(foot).id for foot in robot.feet]
+        self._root_body = model.body(robot.base_body).id
+        self._foot_force = torch.tensor(
+            [model.sensor(f"{foot}_contact").adr[0] + 3 for foot in robot.feet]
+        )
+        count, actions = self.num_envs, robot.num_joints
+        self.default_pose = torch.tensor(robot.default_pose)
+        """Standing pose [rad], ``(num_joints,)``."""
+        self.action = torch.zeros(count, actions)
+        """Action of this step after clipping, ``(num_envs, num_joints)``."""
+        self.last_action = torch.zeros(count, actions)
+        """Action of the step before; zero at the start of an episode."""
+        self.episode_step = torch.zeros(count, dtype=torch.long)
+        """Control steps since the start of the episode, ``(num_envs,)``."""
+        self.feet = FeetTracker(count, len(robot.feet), self.dt)
+        self._cache: dict[str, Tensor] = {}
+
+    def begin_step(self, action: Tensor) -> None:
+        """Take in the clipped action, ``(num_envs, num_joints)``, before physics moves on."""
+        self.last_action, self.action = self.action, action
+
+    def end_step(self) -> None:
+        """Take in the new physics state; advances clocks and contacts."""
+        self._cache.clear()
+        self.episode_step += 1
+        self.feet.update(self.foot_force)
+
+    def reset(self, ids: Tensor) -> None:
+        """Start a new episode for environments ``ids (k,)``; physics is reset already."""
+        self._cache.clear()
+        self.episode_step[ids] = 0
+        # Out of place: the tensors may be referred to by a caller.
+        self.action = self.action.index_fill(0, ids, 0.0)
+        self.last_action = self.last_action.index_fill(0, ids, 0.0)
+        self.feet.reset(ids)
+
+    def _once(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        if name not in self._cache:
+            self._cache[name] = compute()
+        return self._cache[name]
+
+    @property
+    def joint_pos(self) -> Tensor:
+        """Joint angles [rad], ``(num_envs, num_joints)``."""
+        return self.sim.read("qpos")[:, self.joint_slices[0]]
+
+    @property
+    def joint_vel(self) -> Tensor:
+        """Joint velocities [rad/s], ``(num_envs, num_joints)``."""
+        return self.sim.read("qvel")[:, self.joint_slices[1]]
+
+    @property
+    def joint_torque(self) -> Tensor:
+        """Actuator torques of the last physics step [N m], ``(num_envs, num_joints)``."""
+        return self.sim.read("actuator_force")
+
+    @property
+    def base_pos(self) -> Tensor:
+        """Position of the base frame's origin [m], world frame, ``(num_envs, 3)``."""
+        start = self.base_slices[0].start
+        return self.sim.read("qpos")[:, start : start + 3]
+
+    @property
+    def base_quat(self) -> Tensor:
+        """Orientation of the base, ``wxyz``, body to world, ``(num_envs, 4)``."""
+        start = self.base_slices[0].start + 3
+        return self.sim.read("qpos")[:, start : start + 4]
+
+    @property
+    def base_lin_vel_world(self) -> Tensor:
+        """Linear velocity of the base frame's origin [m/s], world frame, ``(num_envs, 3)``."""
+        start = self.base_slices[1].start
+        return self.sim.read("qvel")[:, start : start + 3]
+
+    @property
+    def base_ang_vel(self) -> Tensor:
+        """Angular velocity of the base [rad/s], body frame, ``(num_envs, 3)``."""
+        start = self.base_slices[1].start + 3
+        return self.sim.read("qvel")[:, start : start + 3]
+
+    @property
+    def base_lin_vel(self) -> Tensor:
+        """Linear velocity of the base [m/s], body frame, ``(num_envs, 3)``."""
+        return self._once(
+            "base_lin_vel", lambda: rotate_inverse(self.base_quat, self.base_lin_vel_world)
+        )
+
+    @property
+    def projected_gravity(self) -> Tensor:
+        """Unit vector of gravity, body frame, ``(num_envs, 3)``."""
+        return self._once("projected_gravity", lambda: gravity_direction(self.base_quat))
+
+    @property
+    def foot_force(self) -> Tensor:
+        """Vertical ground reaction [N], positive upwards, ``(num_envs, num_feet)``."""
+        # The sensor reports the force the foot exerts: downwards is negative.
+        return self._once("foot_force", lambda: -self.sim.read("sensordata")[:, self._foot_force])
+
+    @property
+    def foot_pos(self) -> Tensor:
+        """Positions of the foot bodies' frames [m], world frame, ``(num_envs, num_feet, 3)``."""
+        return self._once("foot_pos", lambda: self.sim.read("xpos")[:, self._foot_bodies])
+
+    @property
+    def foot_vel(self) -> Tensor:
+        """Velocities of the foot bodies' frames [m/s], world frame, ``(num_envs, num_feet, 3)``."""
+        return self._once("foot_vel", self._compute_foot_vel)
+
+    def _compute_foot_vel(self) -> Tensor:
+        # MuJoCo's cvel is (angular, linear) at the centre of mass of the kinematic tree.
+        cvel = self.sim.read("cvel")[:, self._foot_bodies]
+        centre = self.sim.read("subtree_com")[:, self._root_body].unsqueeze(1)
+        return cvel[..., 3:] + torch.linalg.cross(cvel[..., :3], self.foot_pos - centre)
+
+    @property
+    def episode_time(self) -> Tensor:
+        """Time since the start of the episode [s], ``(num_envs,)``."""
+        return self._once("episode_time", lambda: self.episode_step * self.dt)
+
+    def joint_ids(self, names: tuple[str, ...]) -> list[int]:
+        """Return the places of joints or joint groups ``names`` in a joint vector."""
+        found: list[int] = []
+        for name in names:
+            members = self.robot.joint_groups.get(name, (name,))
+            found += [self._joint_index[member] for member in members]
+        return found
+
+
+def _free_joint_slices(model: mujoco.MjModel, robot: RobotSpec) -> tuple[slice, slice]:
+    joint = int(model.body(robot.base_body).jntadr[0])
+    if joint < 0 or model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_FREE:
+        raise ValueError(f"{robot.name}: body {robot.base_body} carries no free joint")
+    qpos, qvel = int(model.jnt_qposadr[joint]), int(model.jnt_dofadr[joint])
+    return slice(qpos, qpos + 7), slice(qvel, qvel + 6)
+
+
+def _hinge_slices(model: mujoco.MjModel, robot: RobotSpec) -> tuple[slice, slice]:
+    ids = [model.joint(name).id for name in robot.joints]
+    starts = []
+    for addresses in (model.jnt_qposadr[ids], model.jnt_dofadr[ids]):
+        start = int(addresses[0])
+        if list(addresses) != list(range(start, start + len(ids))):
+            raise ValueError(f"{robot.name}: joints must lie in the MJCF in the order of the spec")
+        starts.append(slice(start, start + len(ids)))
+    driven = [int(model.actuator_trnid[i, 0]) for i in range(len(ids))]
+    if driven != ids:
+        raise ValueError(f"{robot.name}: actuator i must drive joint i of the spec")
+    return starts[0], starts[1]

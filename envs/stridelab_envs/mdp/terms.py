@@ -1,0 +1,50 @@
+"""Term tables: a name, a function of the state, and how its value is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+TermFunction = Callable[..., Tensor]
+"""``func(state, **params)`` returns ``(num_envs,)`` or, for observations, ``(num_envs, k)``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardTerm:
+    """One reward: ``weight * clip(func(state, **params))`` per second of simulated time."""
+
+    func: TermFunction
+    weight: float = 1.0
+    params: Mapping[str, Any] = field(default_factory=dict)
+    clip: tuple[float, float] | None = None
+    """Bounds of the raw value, before the weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservationTerm:
+    """One block of an observation group: ``scale * (func(state, **params) + noise)``."""
+
+    func: TermFunction
+    params: Mapping[str, Any] = field(default_factory=dict)
+    scale: float = 1.0
+    noise: float = 0.0
+    """Half-width of uniform noise, in the units of ``func``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateTerm:
+    """A termination (boolean) or a metric (float) computed from the state."""
+
+    func: TermFunction
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomizationTerm:
+    """A change made to environments ``ids`` when their episode starts: ``func(state, ids, ...)``."""
+
+    func: Callable[..., None]
+    params: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,158 @@
+"""Many simulations of one MuJoCo model, stepped together on C++ threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import torch
+from mujoco.batch import Batch, SimulationError
+from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+_STAGE_VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
+_STAGE_NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
+_VELOCITY_LIMIT = 1e4
+"""A generalised velocity beyond this [m/s or rad/s] is an explosion, not motion."""
+
+
+class Simulation:
+    """``num_envs`` simulations of one model; fields are read as float32 tensors.
+
+    State fields (``qpos``, ``qvel``, ``ctrl``) are live float64 views of MuJoCo's own rows, written
+    in place. Derived fields (``xpos``, ``sensordata``, ...) are current after :meth:`step`: positions
+    and velocities at the new state, forces from the last substep.
+
+    Args:
+        model: The compiled model; its ``opt.timestep`` is the physics step [s].
+        num_envs: Number of simulations.
+        decimation: Physics steps per control step.
+        num_threads: Threads; 0 takes every core this process may use.
+        dump_dir: Where the state of the first failed simulation is written; a folder in the
+            system's temporary directory by default.
+    """
+
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        num_envs: int,
+        *,
+        decimation: int,
+        num_threads: int = 0,
+        dump_dir: Path | None = None,
+    ) -> None:
+        self.model = model
+        # MuJoCo would quietly put an exploded simulation back to qpos0; we want to see it.
+        model.opt.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+        self.num_envs = num_envs
+        self.decimation = decimation
+        self.failures = 0
+        """Simulations restarted since the start because MuJoCo failed or turned non-finite."""
+        threads = num_threads or len(os.sched_getaffinity(0))
+        self.batch = Batch(model, nsim=num_envs, nthread=min(threads, num_envs))
+        self.qpos = torch.from_numpy(self.batch.bind("qpos"))
+        self.qvel = torch.from_numpy(self.batch.bind("qvel"))
+        self.ctrl = torch.from_numpy(self.batch.bind("ctrl"))
+        self._before_qpos = self.qpos.clone()
+        self._before_qvel = self.qvel.clone()
+        self._float32: dict[str, Tensor] = {}
+        self._fresh: set[str] = set()
+        self._dump_dir = dump_dir
+        self.dump_path: Path | None = None
+        """File that holds the state before the first failure, or None."""
+
+    @property
+    def control_dt(self) -> float:
+        """Control period [s]."""
+        return float(self.model.opt.timestep) * self.decimation
+
+    def read(self, name: str) -> Tensor:
+        """Return field ``name`` as float32, ``(num_envs, ...)``; copied at most once per step.
+
+        The tensor is refilled after each step: clone what must outlive it.
+        """
+        if name not in self._float32:
+            source = self.batch.bind(name)
+            if name not in ("qpos", "qvel", "ctrl"):
+                self.batch.forward(stage=_STAGE_VEL)  # a field bound late is zero until a call
+            self._float32[name] = torch.zeros(source.shape, dtype=torch.float32)
+        tensor = self._float32[name]
+        if name not in self._fresh:
+            np.copyto(tensor.numpy(), self.batch.bind(name), casting="same_kind")
+            self._fresh.add(name)
+        return tensor
+
+    def step(self, targets: Tensor) -> Tensor:
+        """Advance one control step.
+
+        Args:
+            targets: Actuator inputs, ``(num_envs, nu)``.
+
+        Returns:
+            Ids of simulations that failed, ``(k,)``; each has been put back to the default state
+            and waits for its reset.
+        """
+        self._before_qpos.copy_(self.qpos)
+        self._before_qvel.copy_(self.qvel)
+        self.ctrl.copy_(targets)
+        failed = torch.zeros(self.num_envs, dtype=torch.bool)
+        message = "a state became non-finite"
+        try:
+            self.batch.step(nstep=self.decimation, stage=_STAGE_VEL)
+        except SimulationError as error:
+            failed[torch.as_tensor(np.asarray(error.ids), dtype=torch.long)] = True
+            message = str(error)
+        self._fresh.clear()
+        # A NaN fails the comparison too, so one reduction finds both.
+        failed |= ~(self.qvel.abs().amax(dim=1) < _VELOCITY_LIMIT)
+        ids = failed.nonzero().flatten()
+        if ids.numel():
+            self._restart_failed(ids, message)
+        return ids
+
+    def reset(self, ids: Tensor) -> None:
+        """Put simulations ``ids (k,)`` to the model's defaults; :meth:`forward` must follow."""
+        self.batch.reset(ids=ids.numpy(), stage=_STAGE_NONE)
+        self._fresh.clear()
+
+    def forward(self, ids: Tensor) -> None:
+        """Make the derived fields of ``ids (k,)`` current after their state was written."""
+        self.batch.forward(ids=ids.numpy(), stage=_STAGE_VEL)
+        self._fresh.clear()
+
+    def data(self, index: int) -> mujoco.MjData:
+        """Return simulation ``index`` as an ``MjData`` with current kinematics, for rendering."""
+        data = self.batch.get_data(index)
+        mujoco.mj_forward(self.model, data)
+        return data
+
+    def _restart_failed(self, ids: Tensor, message: str) -> None:
+        self.failures += int(ids.numel())
+        if self.dump_path is None:
+            self.dump_path = self._dump(int(ids[0]), message)
+            logger.warning(
+                "simulation %d failed (%s); state saved to %s", int(ids[0]), message, self.dump_path
+            )
+        self.reset(ids)
+        self.forward(ids)
+
+    def _dump(self, index: int, message: str) -> Path:
+        folder = self._dump_dir or Path(tempfile.mkdtemp(prefix="stridelab-failure-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "failed_simulation.npz"
+        temporary = path.with_suffix(".tmp.npz")
+        np.savez(
+            temporary,
+            env_id=index,
+            message=message,
+            qpos=self._before_qpos[index].numpy(),
+            qvel=self._before_qvel[index].numpy(),
+            ctrl=self.ctrl[index].numpy(),
+        )
+        temporary.replace(path)
+        return path

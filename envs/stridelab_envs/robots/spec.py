@@ -1,0 +1,48 @@
+"""What the rest of the code needs to know of a robot, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotSpec:
+    """A robot: its MJCF file and the names, poses and limits that go with it.
+
+    The MJCF holds exactly one free joint (on ``base_body``), one hinge and one position actuator
+    for each entry of ``joints`` in that order, and for each foot a contact sensor
+    ``<foot>_contact`` with ``data="found force" reduce="netforce"`` (4 numbers).
+    """
+
+    name: str
+    """Name in the registry."""
+    mjcf: Path
+    """MJCF file of the robot alone, without floor or lights."""
+    base_body: str
+    """Body that carries the free joint (torso or pelvis)."""
+    joints: tuple[str, ...]
+    """Hinge names; the order of every joint vector (positions, velocities, actions)."""
+    default_pose: tuple[float, ...]
+    """Standing pose [rad], one for each joint."""
+    home_height: float
+    """Height of the base frame's origin [m] when standing in the default pose on flat ground."""
+    feet: tuple[str, ...]
+    """Bodies of the feet, left before right."""
+    joint_groups: dict[str, tuple[str, ...]]
+    """Groups that share settings (initial action std, scales); they cover every joint once."""
+    mirror: tuple[tuple[str, float], ...]
+    """Left-right mirror: joint i of the mirrored robot is ``sign * q[name]``, in joint order."""
+
+    def __post_init__(self) -> None:
+        count = len(self.joints)
+        if len(self.default_pose) != count or len(self.mirror) != count:
+            raise ValueError(f"{self.name}: default_pose and mirror need {count} entries")
+        grouped = [joint for group in self.joint_groups.values() for joint in group]
+        if sorted(grouped) != sorted(self.joints):
+            raise ValueError(f"{self.name}: joint_groups must cover every joint exactly once")
+
+    @property
+    def num_joints(self) -> int:
+        """Number of actuated joints."""
+        return len(self.joints)

@@ -1,0 +1,1 @@
+"""Tasks: one file each, a frozen config that names robot, rates and term tables."""

@@ -1,0 +1,246 @@
+"""What a task is, as data, and how a user's overrides change it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
+
+from stridelab_envs.errors import ConfigError, unknown_name
+from stridelab_envs.mdp.terms import ObservationTerm, RandomizationTerm, RewardTerm, StateTerm
+
+TermT = TypeVar("TermT", RewardTerm, ObservationTerm, StateTerm, RandomizationTerm)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """A task: robot, rates and term tables. Frozen; :meth:`with_overrides` makes changed copies."""
+
+    id: str
+    """Name in the registry."""
+    description: str
+    """One sentence for people."""
+    robot: str
+    """Name of the robot."""
+    timestep: float = 0.005
+    """Physics step [s]."""
+    decimation: int = 4
+    """Physics steps per control step."""
+    episode_length_s: float = 20.0
+    """Time limit of an episode [s]; reaching it truncates."""
+    action_scale: float | Mapping[str, float] = 0.5
+    """Joint offset per unit of action [rad]; a number, or one for each joint group."""
+    action_clip: float = 3.0
+    """Actions are clipped to plus or minus this before they are used."""
+    observations: Mapping[str, Mapping[str, ObservationTerm]]
+    """Groups of observation terms; ``policy`` is required, ``critic`` is optional."""
+    rewards: Mapping[str, RewardTerm]
+    """Reward terms; a term of weight 0 is not computed."""
+    reward_presets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Named sets of reward weights; terms a preset does not name have weight 0."""
+    only_positive_rewards: bool = False
+    """Clip the sum of rewards at zero from below."""
+    terminations: Mapping[str, StateTerm] = field(default_factory=dict)
+    """Failures that end an episode without bootstrapping."""
+    randomization: Mapping[str, RandomizationTerm] = field(default_factory=dict)
+    """Changes made when an episode starts."""
+    metrics: Mapping[str, StateTerm] = field(default_factory=dict)
+    """What is measured but not rewarded."""
+
+    @property
+    def control_dt(self) -> float:
+        """Control period [s]."""
+        return self.timestep * self.decimation
+
+    @property
+    def max_episode_steps(self) -> int:
+        """Control steps after which an episode is truncated."""
+        return round(self.episode_length_s / self.control_dt)
+
+    def reward_weights(self) -> dict[str, float]:
+        """Return the weight of every reward term."""
+        return {name: term.weight for name, term in self.rewards.items()}
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> TaskConfig:
+        """Return a copy changed by a user's mapping (the ``task`` section of an experiment).
+
+        Args:
+            overrides: ``rewards`` takes a preset's name, or a mapping from term to weight (or to a
+                mapping with ``weight``, ``clip`` and parameters), with ``preset`` as an optional
+                first choice; ``observations`` maps group, then term, to a mapping with ``scale``,
+                ``noise`` and parameters; ``terminations`` and ``randomization`` map a term to its
+                parameters. ``null`` switches a term off. The scalars carry their own names.
+
+        Raises:
+            ConfigError: If a key is unknown or a value is out of range; the path is relative to
+                the task.
+        """
+        changes: dict[str, Any] = {}
+        for key, value in overrides.items():
+            if key in _SCALARS:
+                changes[key] = _SCALARS[key](key, value)
+            elif key == "action_scale":
+                changes[key] = _action_scale(value)
+            elif key == "rewards":
+                changes[key] = self._override_rewards(value)
+            elif key == "observations":
+                groups = _as_mapping(value, key)
+                changes[key] = _override_table(self.observations, groups, key, "group", _group)
+            elif key in ("terminations", "randomization"):
+                table: Mapping[str, Any] = getattr(self, key)
+                changes[key] = _override_table(
+                    table, _as_mapping(value, key), key, _KIND[key], _parameters
+                )
+            else:
+                known = [*_SCALARS, "action_scale", "rewards", "observations", *_KIND]
+                raise ConfigError(key, unknown_name("task setting", key, known))
+        return replace(self, **changes)
+
+    def _override_rewards(self, value: Any) -> dict[str, RewardTerm]:
+        if isinstance(value, str):
+            value = {"preset": value}
+        changes = dict(_as_mapping(value, "rewards", or_preset=True))
+        table = dict(self.rewards)
+        if "preset" in changes:
+            weights = self._preset(changes.pop("preset"))
+            table = {
+                name: replace(term, weight=float(weights.get(name, 0.0)))
+                for name, term in table.items()
+            }
+        return _override_table(table, changes, "rewards", "reward", _reward)
+
+    def _preset(self, name: Any) -> Mapping[str, float]:
+        if name not in self.reward_presets:
+            raise ConfigError("rewards", unknown_name("reward preset", name, self.reward_presets))
+        return self.reward_presets[name]
+
+
+_KIND = {"terminations": "termination", "randomization": "randomization"}
+
+
+def number(path: str, value: Any, *, low: float = -math.inf, above: float | None = None) -> float:
+    """Return ``value`` as a finite float, at least ``low`` or greater than ``above``.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(path, f"must be a finite number, got {value!r}")
+    if value < low:
+        raise ConfigError(path, f"must be at least {low:g}, got {value:g}")
+    if above is not None and value <= above:
+        raise ConfigError(path, f"must be greater than {above:g}, got {value:g}")
+    return float(value)
+
+
+def _positive(path: str, value: Any) -> float:
+    return number(path, value, above=0.0)
+
+
+def _whole(path: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(path, f"must be a whole number of at least 1, got {value!r}")
+    return value
+
+
+def _flag(path: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(path, f"must be true or false, got {value!r}")
+    return value
+
+
+_SCALARS = {
+    "timestep": _positive,
+    "decimation": _whole,
+    "episode_length_s": _positive,
+    "action_clip": _positive,
+    "only_positive_rewards": _flag,
+}
+
+
+def _as_mapping(value: Any, path: str, *, or_preset: bool = False) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        choice = "a preset's name or " if or_preset else ""
+        raise ConfigError(path, f"must be {choice}a mapping of names, got {value!r}")
+    return value
+
+
+def _action_scale(value: Any) -> float | dict[str, float]:
+    if isinstance(value, Mapping):
+        return {group: _positive(f"action_scale.{group}", scale) for group, scale in value.items()}
+    return _positive("action_scale", value)
+
+
+def _override_table(
+    table: Mapping[str, Any], changes: Mapping[str, Any], path: str, kind: str, change: Any
+) -> dict[str, Any]:
+    """Apply ``change(path, entry, value)`` to the entries named; ``None`` takes an entry out."""
+    result = dict(table)
+    for name, value in changes.items():
+        if name not in table:
+            raise ConfigError(f"{path}.{name}", unknown_name(kind, name, table))
+        entry = change(f"{path}.{name}", table[name], value)
+        if entry is None:
+            del result[name]
+        else:
+            result[name] = entry
+    return result
+
+
+def _reward(path: str, term: RewardTerm, value: Any) -> RewardTerm:
+    if value is None:
+        return replace(term, weight=0.0)
+    if not isinstance(value, Mapping):
+        return replace(term, weight=number(path, value))
+    settings = dict(value)
+    if "weight" in settings:
+        term = replace(term, weight=number(f"{path}.weight", settings.pop("weight")))
+    if "clip" in settings:
+        term = replace(term, clip=_bounds(f"{path}.clip", settings.pop("clip")))
+    return _with_params(path, term, settings)
+
+
+def _observation(path: str, term: ObservationTerm, value: Any) -> ObservationTerm | None:
+    if value is None:
+        return None
+    settings = dict(_as_mapping(value, path))
+    if "scale" in settings:
+        term = replace(term, scale=number(f"{path}.scale", settings.pop("scale")))
+    if "noise" in settings:
+        term = replace(term, noise=number(f"{path}.noise", settings.pop("noise"), low=0.0))
+    return _with_params(path, term, settings)
+
+
+def _group(path: str, terms: Mapping[str, ObservationTerm], value: Any) -> Mapping[str, Any]:
+    return _override_table(terms, _as_mapping(value, path), path, "observation", _observation)
+
+
+def _parameters(path: str, term: Any, value: Any) -> Any:
+    return None if value is None else _with_params(path, term, _as_mapping(value, path))
+
+
+def _with_params(path: str, term: TermT, settings: Mapping[str, Any]) -> TermT:
+    """Change parameters the term has already; a number stays a number."""
+    params = dict(term.params)
+    own = [f.name for f in fields(term) if f.name in ("weight", "clip", "scale", "noise")]
+    for name, value in settings.items():
+        if name not in params:
+            raise ConfigError(
+                f"{path}.{name}", unknown_name("parameter", name, [*params, *own])
+            )
+        if isinstance(params[name], int | float) and not isinstance(params[name], bool):
+            value = number(f"{path}.{name}", value)
+        elif type(value) is not type(params[name]):
+            raise ConfigError(f"{path}.{name}", f"must look like {params[name]!r}, got {value!r}")
+        params[name] = value
+    return replace(term, params=params)
+
+
+def _bounds(path: str, value: Any) -> tuple[float, float]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ConfigError(path, f"must be [low, high], got {value!r}")
+    low, high = number(path, value[0]), number(path, value[1])
+    if low >= high:
+        raise ConfigError(path, f"low must be below high, got [{low:g}, {high:g}]")
+    return low, high

@@ -1,0 +1,126 @@
+"""From an experiment to RLlib's ``AlgorithmConfig``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ray.rllib.algorithms.ppo import PPOConfig as RLlibPPOConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from stridelab_envs.errors import ConfigError
+from stridelab_envs.registry import make_env
+from stridelab_envs.robots import get_robot
+from stridelab_envs.tasks.config import TaskConfig
+
+from stridelab.experiment.schema import AlgorithmSection, Experiment, ModelSection
+from stridelab.modules.actor_critic import ActorCritic
+from stridelab.sampling.runner import BatchedEnvRunner
+
+
+class PPOConfig(RLlibPPOConfig):
+    """RLlib's PPO config plus the experiment's ``algorithm`` section, the one the learner reads."""
+
+    def __init__(self, algo_class: Any = None) -> None:
+        from stridelab.algorithms.ppo.algorithm import PPO
+
+        super().__init__(algo_class=algo_class or PPO)
+        self.settings = AlgorithmSection()
+
+    def get_default_learner_class(self) -> Any:
+        """Return the learner that takes rollouts."""
+        from stridelab.algorithms.ppo.learner import PPOLearner
+
+        return PPOLearner
+
+
+def build_config(experiment: Experiment, *, seed: int, num_threads: int) -> PPOConfig:
+    """Translate an experiment.
+
+    Args:
+        experiment: The validated experiment.
+        seed: Seed of networks, sampling and minibatches.
+        num_threads: Threads of physics and of torch in each process.
+
+    Raises:
+        ConfigError: If the experiment does not fit the task's robot.
+    """
+    task = experiment.task_config()
+    settings, resources = experiment.algorithm, experiment.resources
+    runners = max(1, resources.env_runners)
+    num_envs = experiment.task.num_envs
+    if num_envs % runners:
+        raise ConfigError(
+            "resources.env_runners", f"must divide task.num_envs ({num_envs}), got {runners}"
+        )
+    batch = num_envs * settings.num_steps_per_env
+    config = PPOConfig()
+    config.settings = settings
+    config.environment(
+        env="stridelab",
+        env_config={"make_env": partial(make_env, task, num_threads=num_threads),
+                    "num_threads": num_threads},
+    )
+    config.framework("torch")
+    config.debugging(seed=seed)
+    config.env_runners(
+        env_runner_cls=BatchedEnvRunner,
+        num_env_runners=resources.env_runners,
+        num_envs_per_env_runner=num_envs // runners,
+        num_cpus_per_env_runner=resources.cpus_per_runner,
+        rollout_fragment_length=settings.num_steps_per_env,
+        sample_timeout_s=600.0,
+    )
+    config.learners(
+        num_learners=0, num_gpus_per_learner=resources.gpus_per_learner
+    )
+    config.training(
+        lr=settings.learning_rate,
+        gamma=settings.gamma,
+        lambda_=settings.gae_lambda,
+        clip_param=settings.clip_param,
+        entropy_coeff=settings.entropy_coef,
+        vf_loss_coeff=settings.value_loss_coef,
+        grad_clip=settings.max_grad_norm,
+        num_epochs=settings.num_epochs,
+        train_batch_size_per_learner=batch,
+        minibatch_size=batch // settings.num_minibatches,
+        use_kl_loss=False,
+    )
+    config.fault_tolerance(
+        restart_failed_env_runners=True, delay_between_env_runner_restarts_s=2.0
+    )
+    config.rl_module(rl_module_spec=module_spec(experiment.model, task))
+    config.reporting(min_time_s_per_iteration=None, min_train_timesteps_per_iteration=0)
+    return config
+
+
+def module_spec(model: ModelSection, task: TaskConfig) -> RLModuleSpec:
+    """Return the module of an experiment's ``model`` section for a task's robot."""
+    return RLModuleSpec(module_class=ActorCritic, model_config=module_config(model, task))
+
+
+def module_config(model: ModelSection, task: TaskConfig) -> dict[str, Any]:
+    """Return :class:`ActorCritic`'s ``model_config``; the initial std is given per joint."""
+    return {
+        "actor_hidden": list(model.actor_hidden),
+        "critic_hidden": list(model.critic_hidden),
+        "activation": model.activation,
+        "normalize_observations": model.normalize_observations,
+        "std_kind": model.std.kind,
+        "std_initial": _initial_std(model, task),
+        "std_min": model.std.min,
+        "std_max": model.std.max,
+    }
+
+
+def _initial_std(model: ModelSection, task: TaskConfig) -> list[float]:
+    robot = get_robot(task.robot)
+    initial = model.std.initial
+    if not isinstance(initial, dict):
+        return [float(initial)] * robot.num_joints
+    std = {
+        joint: float(value)
+        for group, value in initial.items()
+        for joint in robot.joint_groups[group]
+    }
+    return [std[joint] for joint in robot.joints]

@@ -1,0 +1,244 @@
+"""PPO's learner: one rollout in, several epochs of minibatches, new weights and metrics out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ray.rllib.core import COMPONENT_OPTIMIZER, DEFAULT_MODULE_ID
+from ray.rllib.core.learner.torch.torch_learner import TorchLearner
+from torch import Tensor, nn
+
+from stridelab.algorithms.ppo.losses import (
+    adapted_learning_rate,
+    explained_variance,
+    surrogate_loss,
+    value_loss,
+)
+from stridelab.experiment.schema import AlgorithmSection
+from stridelab.sampling.gae import advantages_and_returns
+from stridelab.sampling.rollout import Rollout
+
+_STATE = "stridelab"
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The gradient is no longer a number; the weights are those of before the step."""
+
+
+@dataclass
+class Batch:
+    """A flat rollout, or a minibatch of one; every tensor leads with the rows."""
+
+    obs: dict[str, Tensor]
+    """Normalised observation groups, ``(n, size)``."""
+    actions: Tensor
+    """``(n, action_size)``."""
+    logp: Tensor
+    """Log-probability under the policy before the update, in the learner's precision, ``(n,)``."""
+    advantages: Tensor
+    """Normalised over the rollout, ``(n,)``."""
+    returns: Tensor
+    """Value targets, ``(n,)``."""
+    values: Tensor
+    """Values before the update, ``(n,)``."""
+
+    def rows(self, ids: Tensor) -> Batch:
+        """Return the rows ``ids (k,)``."""
+        return Batch(
+            {group: value[ids] for group, value in self.obs.items()},
+            self.actions[ids],
+            self.logp[ids],
+            self.advantages[ids],
+            self.returns[ids],
+            self.values[ids],
+        )
+
+    def shuffled(self, parts: int, generator: torch.Generator) -> Iterator[Batch]:
+        """Split into ``parts`` minibatches of rows drawn without replacement."""
+        order = torch.randperm(self.logp.shape[0], generator=generator)
+        for ids in order.tensor_split(parts):
+            yield self.rows(ids.to(self.logp.device))
+
+
+class PPOLearner(TorchLearner):
+    """RLlib learner with its own loop: the rollout goes to the device once, rows go by index."""
+
+    def build(self) -> None:
+        """Build module and optimiser and seed the order of minibatches."""
+        super().build()
+        self._generator = torch.Generator().manual_seed(int(self.config.seed or 0))
+        self._learning_rate = self._settings.learning_rate
+
+    @property
+    def _settings(self) -> AlgorithmSection:
+        settings: AlgorithmSection = self.config.settings
+        return settings
+
+    @property
+    def _policy(self) -> Any:
+        return self.module[DEFAULT_MODULE_ID].unwrapped()
+
+    def configure_optimizers_for_module(self, module_id: str, config: Any = None) -> None:
+        """Use one fused Adam for all parameters."""
+        parameters = self.get_parameters(self._module[module_id])
+        self.register_optimizer(
+            module_id=module_id,
+            optimizer=torch.optim.Adam(parameters, lr=config.lr, fused=True),
+            params=parameters,
+            lr_or_lr_schedule=config.lr,
+        )
+
+    def compute_loss_for_module(
+        self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]
+    ) -> Any:
+        """Refuse: RLlib's own update loop is not used here."""
+        raise NotImplementedError("this learner takes rollouts: call update_rollout()")
+
+    def update_rollout(self, rollout: Rollout) -> dict[str, float]:
+        """Improve policy and value on one rollout.
+
+        Returns:
+            Metrics by name: losses, policy statistics, explained variance.
+
+        Raises:
+            NonFiniteLossError: If a gradient is not finite; nothing has been applied then.
+        """
+        settings = self._settings
+        batch = self._prepare(rollout)
+        sums: dict[str, Tensor] = {}
+        updates = 0
+        for _ in range(settings.num_epochs):
+            for minibatch in batch.shuffled(settings.num_minibatches, self._generator):
+                for name, value in self._update_minibatch(minibatch).items():
+                    sums[name] = sums[name] + value if name in sums else value
+                updates += 1
+        metrics = {name: float(value) / updates for name, value in sums.items()}
+        metrics["value/explained_variance"] = float(explained_variance(batch.values, batch.returns))
+        metrics["policy/learning_rate"] = self._learning_rate
+        # Only now: during the epochs the policy must stay comparable to the one that sampled.
+        device = self._device
+        self._policy.update_normalizers(
+            {g: value[:-1].flatten(0, 1).to(device) for g, value in rollout.obs.items()}
+        )
+        self._weights_seq_no += 1
+        return metrics
+
+    def _autocast(self) -> torch.autocast:
+        enabled = self._settings.precision == "bf16"
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    @torch.no_grad()
+    def _prepare(self, rollout: Rollout) -> Batch:
+        """Move to the device, normalise, estimate values, advantages and old log-probabilities."""
+        settings, policy, device = self._settings, self._policy, self._device
+        obs = policy.normalize({g: value.to(device) for g, value in rollout.obs.items()})
+        final = policy.normalize({g: value.to(device) for g, value in rollout.final_obs.items()})
+        flat = {group: value[:-1].flatten(0, 1) for group, value in obs.items()}
+        actions = rollout.actions.to(device).flatten(0, 1)
+        logp = rollout.logp.to(device).flatten()
+        with self._autocast():
+            values = policy.value(obs)
+            final_values = policy.value(final)
+            if settings.precision != "fp32":
+                # The float32 log-probabilities of sampling would shift every ratio.
+                logp = self._distribution(policy.act(flat["policy"])).logp(actions)
+        advantages, returns = advantages_and_returns(
+            rollout.rewards.to(device),
+            values,
+            rollout.terminated.to(device),
+            rollout.truncated.to(device),
+            final_values,
+            gamma=settings.gamma,
+            gae_lambda=settings.gae_lambda,
+        )
+        std, mean = torch.std_mean(advantages)
+        return Batch(
+            obs=flat,
+            actions=actions,
+            logp=logp,
+            advantages=((advantages - mean) / (std + 1e-8)).flatten(),
+            returns=returns.flatten(),
+            values=values[:-1].flatten(),
+        )
+
+    def _distribution(self, inputs: Tensor) -> Any:
+        return self._policy.get_train_action_dist_cls().from_logits(inputs)
+
+    def _update_minibatch(self, batch: Batch) -> dict[str, Tensor]:
+        settings = self._settings
+        with self._autocast():
+            inputs, values = self._policy.evaluate(batch.obs)
+        dist = self._distribution(inputs)
+        log_ratio = dist.logp(batch.actions) - batch.logp
+        ratio = log_ratio.exp()
+        entropy = dist.entropy().mean()
+        policy_loss = surrogate_loss(ratio, batch.advantages, settings.clip_param)
+        critic_loss = value_loss(
+            values,
+            batch.returns,
+            batch.values,
+            settings.clip_param if settings.clip_value_loss else None,
+        )
+        entropy_loss = -settings.entropy_coef * entropy
+        total = policy_loss + settings.value_loss_coef * critic_loss + entropy_loss
+        with torch.no_grad():
+            # Unbiased and never negative: Schulman 2020, "Approximating KL divergence", k3.
+            kl = (ratio - 1.0 - log_ratio).mean()
+            clipped = ((ratio - 1.0).abs() > settings.clip_param).float().mean()
+        if settings.schedule == "adaptive":
+            self._adapt_learning_rate(float(kl))
+        self._apply(total)
+        return {
+            "loss/policy": policy_loss.detach(),
+            "loss/value": critic_loss.detach(),
+            "loss/entropy": entropy_loss.detach(),
+            "loss/total": total.detach(),
+            "policy/entropy": entropy.detach(),
+            "policy/std": dist.log_std.detach().exp().mean(),
+            "policy/approx_kl": kl,
+            "policy/clip_fraction": clipped,
+        }
+
+    def _adapt_learning_rate(self, kl: float) -> None:
+        self._learning_rate = adapted_learning_rate(
+            self._learning_rate, kl, self._settings.desired_kl
+        )
+        self._set_optimizer_lr(self._optimizer, self._learning_rate)
+
+    @property
+    def _optimizer(self) -> torch.optim.Optimizer:
+        optimizer: torch.optim.Optimizer = self.get_optimizer(DEFAULT_MODULE_ID)
+        return optimizer
+
+    def _apply(self, loss: Tensor) -> None:
+        optimizer = self._optimizer
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self._policy.parameters(), self._settings.max_grad_norm)
+        if not torch.isfinite(norm):
+            raise NonFiniteLossError(
+                f"the gradient's norm is {float(norm)} at loss {float(loss):.4g}; lower the "
+                "learning rate, clip the rewards, or look at the observations"
+            )
+        optimizer.step()
+
+    def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return RLlib's state and, with the optimiser, what RLlib leaves out."""
+        state: dict[str, Any] = super().get_state(*args, **kwargs)
+        if COMPONENT_OPTIMIZER in state:
+            state[_STATE] = {
+                "learning_rate": self._learning_rate,
+                "generator": self._generator.get_state(),
+            }
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`get_state` returned."""
+        super().set_state(state)
+        if _STATE in state:
+            self._learning_rate = float(state[_STATE]["learning_rate"])
+            self._generator.set_state(state[_STATE]["generator"])
+            self._set_optimizer_lr(self._optimizer, self._learning_rate)

@@ -1,0 +1,1 @@
+"""Judging policies: statistics over seeds, plots, videos and summaries."""

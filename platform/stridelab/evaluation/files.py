@@ -1,0 +1,29 @@
+"""Writing files so that a reader sees the old one or the whole new one, never a part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def scratch_path(path: Path) -> Path:
+    """Return a hidden name beside ``path``, with its suffix, for a file that is not complete."""
+    return path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a scratch file to write; it takes the name ``path`` when the block ends well.
+
+    Missing folders are made. When the block raises, ``path`` stays as it was and the scratch file
+    is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = scratch_path(path)
+    try:
+        yield scratch
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)

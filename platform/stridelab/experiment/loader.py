@@ -1,0 +1,123 @@
+"""Read an experiment from a file; mistakes are reported with file, line and key."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stridelab.experiment.messages import one_line, parent_path, show
+from stridelab.experiment.overrides import OVERRIDE, apply_override, override_mark
+from stridelab.experiment.schema import Experiment, validate
+from stridelab.experiment.yaml_text import YamlError, parse_yaml
+from stridelab_envs.errors import ConfigError, UserError
+
+MAX_BYTES = 1_000_000
+"""Largest file that is read; experiments are a few kilobytes."""
+
+
+def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read, override and check an experiment.
+
+    Args:
+        path: YAML file.
+        overrides: Changes such as ``task.rewards.upright=3.0``, applied in order.
+
+    Returns:
+        The experiment.
+
+    Raises:
+        UserError: Anything is wrong; one line ``FILE:LINE: KEY: ...`` or
+            ``override "KEY=VALUE": ...``.
+    """
+    file = one_line(str(path))
+    try:
+        tree, lines = parse_yaml(_read(Path(path), file))
+    except YamlError as error:
+        raise UserError(f"{file}:{error.line}: {error}") from None
+    if tree is None:
+        raise UserError(f"{file}: is empty; an experiment needs at least name, task and train")
+    if not isinstance(tree, dict):
+        raise UserError(f"{file}:{lines['']}: must be a mapping (key: value), got {show(tree)}")
+    places = {key: f"{file}:{line}" for key, line in lines.items()}
+    changed, marks = _overridden(tree, places, overrides)
+    try:
+        return validate(changed)
+    except ConfigError as error:
+        if not marks.get(error.path, "").startswith(OVERRIDE):
+            for index, text in enumerate(overrides):
+                if _is_valid(tree, [*overrides[:index], *overrides[index + 1 :]]):
+                    raise UserError(f"{override_mark(text)}: {error}") from None
+        raise _located(error, marks) from None
+
+
+def parse_experiment(
+    mapping: Mapping[str, Any], lines: Mapping[str, str] | None = None
+) -> Experiment:
+    """Check an experiment given as nested mappings.
+
+    Args:
+        mapping: The form of the file; ``Experiment.to_dict()`` gives it back.
+        lines: Where each dotted path was written (``walk.yaml:12``), to begin messages with.
+
+    Returns:
+        The experiment.
+
+    Raises:
+        UserError: Anything is wrong, on one line; without ``lines`` a ``ConfigError``.
+    """
+    try:
+        return validate(mapping)
+    except ConfigError as error:
+        if lines is None:
+            raise
+        raise _located(error, lines) from None
+
+
+def _overridden(
+    tree: dict[str, Any], places: dict[str, str], overrides: Sequence[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    changed, marks = copy.deepcopy(tree), dict(places)
+    for text in overrides:
+        apply_override(changed, marks, text)
+    return changed, marks
+
+
+def _is_valid(tree: dict[str, Any], overrides: Sequence[str]) -> bool:
+    try:
+        validate(_overridden(tree, {}, overrides)[0])
+    except UserError:
+        return False
+    return True
+
+
+def _located(error: ConfigError, places: Mapping[str, str]) -> UserError:
+    """Return ``error`` with where its path, or the nearest one above it, was written."""
+    path = error.path
+    while path and path not in places:
+        path = parent_path(path)
+    place = places.get(path, "")
+    if place.startswith(OVERRIDE) and path == error.path:
+        return UserError(f"{place}: {error.message}")
+    return UserError(f"{place}: {error}" if place else str(error))
+
+
+def _read(path: Path, file: str) -> str:
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except IsADirectoryError:
+        raise UserError(f"{file}: is a folder; expected a YAML file") from None
+    except FileNotFoundError:
+        raise UserError(f"{file}: there is no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL character
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{file}: cannot be read: {reason}") from None
+    if len(data) > MAX_BYTES:
+        raise UserError(f"{file}: is larger than {MAX_BYTES} bytes; this is no experiment file")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{file}:{line}: is not UTF-8 text") from None

@@ -1,0 +1,173 @@
+"""The policy bundle: ``policy.safetensors`` and ``policy.json``, all that acting needs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from gymnasium import spaces
+from ray.rllib.core.columns import Columns
+from stridelab_envs.batch_env import BatchEnv
+from stridelab_envs.errors import ConfigError, UserError
+from torch import Tensor
+
+from stridelab.evaluation.files import replacing
+from stridelab.experiment import Experiment, parse_experiment
+from stridelab.modules.actor_critic import ActorCritic
+from stridelab.tracking.provenance import git_commit, versions
+
+FORMAT = 1
+"""Version of the layout of ``policy.json``."""
+WEIGHTS, DESCRIPTION = "policy.safetensors", "policy.json"
+
+
+@dataclass
+class Policy:
+    """A trained policy and what it was trained on."""
+
+    module: ActorCritic
+    description: dict[str, Any]
+    """The content of ``policy.json``."""
+
+    @property
+    def experiment(self) -> Experiment:
+        """The experiment that trained this policy."""
+        return parse_experiment(self.description["experiment"])
+
+    @torch.no_grad()
+    def act(self, obs: dict[str, Tensor]) -> Tensor:
+        """Return the mean action, ``(num_envs, action_dim)``, for raw observation groups."""
+        inputs = self.module.forward_inference({Columns.OBS: obs})[Columns.ACTION_DIST_INPUTS]
+        dist = self.module.get_inference_action_dist_cls().from_logits(inputs)
+        action: Tensor = dist.to_deterministic().sample()
+        return action
+
+    def check_fits(self, env: BatchEnv) -> None:
+        """Refuse an environment whose observations or actions are not those of the training.
+
+        Raises:
+            UserError: Names the first difference.
+        """
+        theirs = describe_env(env)
+        for key in ("layouts", "joints", "control_dt", "default_pose", "action_scale"):
+            trained, offered = self.description["env"][key], theirs[key]
+            if trained != offered:
+                raise UserError(
+                    f"the policy does not fit task {env.task.id}: {key} is {_short(offered)}, "
+                    f"but it was trained with {_short(trained)}"
+                )
+
+
+def describe_env(env: BatchEnv) -> dict[str, Any]:
+    """Return what a policy must know of its environment, as plain data.
+
+    ``layouts`` maps group to term to ``[start, stop]``; ``control_dt`` is in [s]; ``default_pose``
+    in [rad], ``action_scale`` in [rad] per unit of action, both in the order of ``joints``.
+    """
+    return {
+        "task": env.task.id,
+        "robot": env.robot.name,
+        "layouts": {
+            group: {name: [columns.start, columns.stop] for name, columns in layout.items()}
+            for group, layout in env.layouts.items()
+        },
+        "joints": list(env.robot.joints),
+        "default_pose": list(env.robot.default_pose),
+        "action_scale": [round(float(scale), 6) for scale in env.action_scale],
+        "action_clip": env.task.action_clip,
+        "control_dt": round(env.control_dt, 9),
+        "decimation": env.task.decimation,
+    }
+
+
+def save_bundle(
+    folder: Path, module: ActorCritic, experiment: Experiment, env: dict[str, Any], env_steps: int
+) -> None:
+    """Write a bundle.
+
+    Args:
+        folder: Where to; made if absent.
+        module: The module whose weights and normaliser are saved.
+        experiment: What trained it.
+        env: From :func:`describe_env`.
+        env_steps: Environment steps of training.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+    description = {
+        "format": FORMAT,
+        "module": "actor_critic",
+        "model_config": dict(module.model_config),
+        "env": env,
+        "env_steps": env_steps,
+        "experiment": experiment.to_dict(),
+        "git_commit": git_commit(),
+        "versions": versions(),
+    }
+    with replacing(folder / WEIGHTS) as scratch:
+        safetensors.torch.save_file(weights, scratch)
+    with replacing(folder / DESCRIPTION) as scratch:
+        scratch.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+def load_bundle(folder: Path) -> Policy:
+    """Read a bundle, or the one inside a checkpoint folder.
+
+    Raises:
+        UserError: If there is none, it is damaged, or of a format this version does not know.
+    """
+    if not (folder / DESCRIPTION).is_file() and (folder / "policy" / DESCRIPTION).is_file():
+        folder = folder / "policy"
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        weights = safetensors.torch.load_file(folder / WEIGHTS)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"{folder}: no policy bundle here ({DESCRIPTION} and {WEIGHTS} are needed)"
+        ) from None
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder}: the policy bundle cannot be read: {reason}") from None
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise UserError(f"{folder}: this version reads policy bundles of format {FORMAT} only")
+    return Policy(_build_module(folder, description, weights), description)
+
+
+def _build_module(
+    folder: Path, description: dict[str, Any], weights: dict[str, Tensor]
+) -> ActorCritic:
+    try:
+        env = description["env"]
+        sizes = {
+            group: max(stop for _, stop in layout.values())
+            for group, layout in env["layouts"].items()
+        }
+        clip = env["action_clip"]
+        module = ActorCritic(
+            observation_space=spaces.Dict(
+                {g: spaces.Box(-np.inf, np.inf, (size,), np.float32) for g, size in sizes.items()}
+            ),
+            action_space=spaces.Box(-clip, clip, (len(env["joints"]),), np.float32),
+            model_config=description["model_config"],
+        )
+        module.load_state_dict(weights, strict=True)
+        parse_experiment(description["experiment"])
+    except KeyError as error:
+        raise UserError(f"{folder}: {DESCRIPTION} lacks the key {error}") from None
+    except ConfigError as error:
+        raise UserError(f"{folder}: its experiment is not valid here: {error}") from None
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder}: {WEIGHTS} does not match {DESCRIPTION}: {reason}") from None
+    module.eval()
+    return module
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."

@@ -1,0 +1,1 @@
+"""RLModules on RLlib's public API, and what they share."""

@@ -1,0 +1,115 @@
+"""The plain policy: two perceptrons, Gaussian actions, observation normalisation inside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
+from ray.rllib.core.rl_module.torch import TorchRLModule
+from torch import Tensor, nn
+
+from stridelab.modules.distributions import DiagonalGaussian
+from stridelab.modules.networks import Perceptron
+from stridelab.modules.normalizer import RunningNormalizer
+
+POLICY, CRITIC = "policy", "critic"
+"""Observation groups; without a ``critic`` group the critic sees what the policy sees."""
+
+
+class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
+    """Separate actor and critic perceptrons over named observation groups.
+
+    ``model_config`` keys: ``actor_hidden``, ``critic_hidden`` (widths), ``activation``,
+    ``normalize_observations``, ``std_kind`` (``free``: one parameter an action;
+    ``state_dependent``: a second output of the actor), ``std_initial`` (one number an action),
+    ``std_min``, ``std_max``.
+
+    Besides RLlib's forward methods, which take raw observations, there is a way in two steps for
+    learners: :meth:`normalize` once a rollout, :meth:`evaluate` on each minibatch.
+    """
+
+    def setup(self) -> None:
+        """Build the networks from the observation and action spaces."""
+        config = self.model_config
+        assert isinstance(config, Mapping)
+        sizes = {group: int(space.shape[0]) for group, space in self.observation_space.items()}
+        self.critic_group = CRITIC if CRITIC in sizes else POLICY
+        num_actions = int(self.action_space.shape[0])
+        self.log_std_bounds = (math.log(config["std_min"]), math.log(config["std_max"]))
+        initial = torch.tensor(config["std_initial"], dtype=torch.float32).log()
+        self.free_std = config["std_kind"] == "free"
+        outputs = num_actions if self.free_std else 2 * num_actions
+        self.actor = Perceptron(sizes[POLICY], config["actor_hidden"], outputs, config["activation"])
+        self._shrink_last_layer(num_actions, initial)
+        self.critic = Perceptron(
+            sizes[self.critic_group], config["critic_hidden"], 1, config["activation"]
+        )
+        self.normalizers = nn.ModuleDict()
+        if config["normalize_observations"]:
+            groups = {POLICY, self.critic_group}
+            self.normalizers.update({g: RunningNormalizer(sizes[g]) for g in sorted(groups)})
+        self.action_dist_cls = DiagonalGaussian
+
+    def _shrink_last_layer(self, num_actions: int, initial_log_std: Tensor) -> None:
+        """Start near the default pose, with the initial spread (Andrychowicz et al. 2021)."""
+        last = self.actor[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            last.weight.mul_(0.01)
+            last.bias.zero_()
+            if not self.free_std:
+                last.bias[num_actions:] = initial_log_std
+        if self.free_std:
+            self.log_std = nn.Parameter(initial_log_std.clone())
+
+    def get_non_inference_attributes(self) -> list[str]:
+        """Name what acting does not need."""
+        names = ["critic"]
+        if self.critic_group == CRITIC and CRITIC in self.normalizers:
+            names.append(f"normalizers.{CRITIC}")
+        return names
+
+    def normalize(self, obs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Normalise the groups this module looks at, each ``(..., size)``."""
+        groups = (POLICY,) if self.critic_group == POLICY else (POLICY, CRITIC)
+        return {
+            group: self.normalizers[group](obs[group]) if group in self.normalizers else obs[group]
+            for group in groups
+            if group in obs
+        }
+
+    def update_normalizers(self, obs: Mapping[str, Tensor]) -> None:
+        """Take raw observations, each ``(n, size)``, into the running statistics."""
+        for group, normalizer in self.normalizers.items():
+            assert isinstance(normalizer, RunningNormalizer)
+            normalizer.update(obs[group])
+
+    def act(self, normalized: Tensor) -> Tensor:
+        """Return mean and log-std, ``(..., 2 * num_actions)``, in float32."""
+        out = self.actor(normalized)
+        if self.free_std:
+            log_std = self.log_std.clamp(*self.log_std_bounds)
+            return torch.cat([out, log_std.expand_as(out)], dim=-1)
+        mean, log_std = out.chunk(2, dim=-1)
+        return torch.cat([mean, log_std.clamp(*self.log_std_bounds)], dim=-1)
+
+    def value(self, normalized: Mapping[str, Tensor]) -> Tensor:
+        """Return the value of normalised observations, ``(...)``, in float32."""
+        value: Tensor = self.critic(normalized[self.critic_group])
+        return value.squeeze(-1)
+
+    def evaluate(self, normalized: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return distribution inputs ``(n, 2 * num_actions)`` and values ``(n,)``."""
+        return self.act(normalized[POLICY]), self.value(normalized)
+
+    def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        normalized = self.normalize(batch[Columns.OBS])
+        return {Columns.ACTION_DIST_INPUTS: self.act(normalized[POLICY])}
+
+    def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> Tensor:
+        """Return the value of raw observations in ``batch``, ``(n,)``."""
+        return self.value(self.normalize(batch[Columns.OBS]))

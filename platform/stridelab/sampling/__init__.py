@@ -1,0 +1,1 @@
+"""From a policy and batched environments to rollouts with advantages."""

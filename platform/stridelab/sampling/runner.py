@@ -1,0 +1,167 @@
+"""``BatchedEnvRunner``: RLlib's environment runner for batched environments."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import ray
+import torch
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
+from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
+from ray.rllib.env.env_runner import EnvRunner
+from ray.rllib.utils.checkpoints import Checkpointable
+from stridelab_envs.batch_env import BatchEnv
+from stridelab_envs.gym import action_space, observation_space
+from torch import Tensor
+
+from stridelab.sampling.rollout import Rollout
+
+COMPONENT_RL_MODULE = "rl_module"
+WEIGHTS_SEQ_NO = "weights_seq_no"
+
+
+class BatchedEnvRunner(EnvRunner, Checkpointable):
+    """Steps one :class:`BatchEnv` with the policy, all environments at once.
+
+    It replaces RLlib's stock runner, which loops over environments in Python. The algorithm's
+    config names the environment: ``env_config`` holds ``make_env``, a function of
+    ``(num_envs, seed)`` that returns a :class:`BatchEnv`. A runner that only holds weights beside
+    remote ones (``worker_index`` 0 of several) builds no environment.
+    """
+
+    def __init__(self, *, config: Any, **kwargs: Any) -> None:
+        super().__init__(config=config, **kwargs)
+        self.num_steps = int(self.config.rollout_fragment_length)
+        holds_envs = self.worker_index or not self.config.num_env_runners
+        self.env: BatchEnv | None = None
+        self._obs: dict[str, Tensor] = {}
+        if holds_envs:
+            self.make_env()
+            self._spaces = (observation_space(self._env), action_space(self._env))
+        else:
+            self._spaces = kwargs["spaces"][INPUT_ENV_SINGLE_SPACES]
+        self.make_module()
+        self._weights_seq_no = 0
+
+    @property
+    def _env(self) -> BatchEnv:
+        assert self.env is not None
+        return self.env
+
+    def make_env(self) -> None:
+        """Build the environments and start an episode in each."""
+        torch.set_num_threads(max(1, int(self.config.env_config["num_threads"])))
+        self.env = self.config.env_config["make_env"](
+            num_envs=self.config.num_envs_per_env_runner, seed=int(self._seed or 0)
+        )
+        self._obs = self.env.reset()
+        self.env.desynchronize()
+
+    def make_module(self) -> None:
+        """Build the part of the module that acts."""
+        spec = self.config.get_rl_module_spec(
+            spaces={DEFAULT_MODULE_ID: self._spaces}, inference_only=True
+        )
+        self.module = spec.build()
+        self.module.eval()
+
+    def assert_healthy(self) -> None:
+        """Check that construction went through."""
+        assert self.module is not None
+
+    def get_spaces(self) -> dict[str, Any]:
+        """Return the spaces of one environment; RLlib asks for them by three names."""
+        spaces = self._spaces
+        return {
+            INPUT_ENV_SPACES: spaces,
+            INPUT_ENV_SINGLE_SPACES: spaces,
+            DEFAULT_MODULE_ID: spaces,
+        }
+
+    @torch.no_grad()
+    def sample(self, **kwargs: Any) -> Rollout:
+        """Step every environment ``rollout_fragment_length`` times with sampled actions."""
+        start = time.perf_counter()
+        env, module, steps = self._env, self.module, self.num_steps
+        count = env.num_envs
+        failures_before = env.sim.failures
+        dist_cls = module.get_exploration_action_dist_cls()
+        obs = {g: torch.empty(steps + 1, count, size) for g, size in env.observation_sizes.items()}
+        rewards = torch.empty(steps, count)
+        terminated = torch.empty(steps, count, dtype=torch.bool)
+        truncated = torch.empty(steps, count, dtype=torch.bool)
+        actions, inputs, logps, logs = [], [], [], []
+        final_obs: dict[str, list[Tensor]] = {group: [] for group in obs}
+        for t in range(steps):
+            for group, value in self._obs.items():
+                obs[group][t] = value
+            out = module.forward_exploration({Columns.OBS: self._obs})
+            dist = dist_cls.from_logits(out[Columns.ACTION_DIST_INPUTS])
+            action = out[Columns.ACTIONS] if Columns.ACTIONS in out else dist.sample()
+            step = env.step(out.get(Columns.ACTIONS_FOR_ENV, action))
+            actions.append(action)
+            inputs.append(out[Columns.ACTION_DIST_INPUTS])
+            logps.append(dist.logp(action))
+            rewards[t], terminated[t], truncated[t] = step.reward, step.terminated, step.truncated
+            if step.truncated.any():
+                for group, value in step.final_obs.items():
+                    final_obs[group].append(value[step.truncated])
+            if step.log:
+                logs.append(step.log)
+            self._obs = step.obs
+        for group, value in self._obs.items():
+            obs[group][steps] = value
+        return Rollout(
+            obs=obs,
+            actions=torch.stack(actions),
+            dist_inputs=torch.stack(inputs),
+            logp=torch.stack(logps),
+            rewards=rewards,
+            terminated=terminated,
+            truncated=truncated,
+            final_obs={
+                group: torch.cat([value.new_empty(0, value.shape[-1]), *final_obs[group]])
+                for group, value in obs.items()
+            },
+            episodes={name: torch.cat([log[name] for log in logs]) for name in logs[0]}
+            if logs
+            else {},
+            sim_failures=env.sim.failures - failures_before,
+            seconds=time.perf_counter() - start,
+        )
+
+    def get_metrics(self) -> Any:
+        """Return what RLlib's logger holds; the rollout itself carries what happened."""
+        return self.metrics.reduce()
+
+    def get_state(
+        self, components: Any = None, *, not_components: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Return the weights and their sequence number."""
+        state: dict[str, Any] = {WEIGHTS_SEQ_NO: self._weights_seq_no}
+        if self._check_component(COMPONENT_RL_MODULE, components, not_components):
+            weights = self.module.get_state(inference_only=kwargs.get("inference_only", False))
+            state[COMPONENT_RL_MODULE] = {DEFAULT_MODULE_ID: weights}
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over weights, where ``state`` holds any."""
+        weights = state.get(COMPONENT_RL_MODULE)
+        if isinstance(weights, ray.ObjectRef):
+            weights = ray.get(weights)
+        if weights:
+            self.module.set_state(weights.get(DEFAULT_MODULE_ID, weights))
+            self._weights_seq_no = int(state.get(WEIGHTS_SEQ_NO, 0))
+
+    def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return what builds an equal runner."""
+        return (), {"config": self.config}
+
+    def get_checkpointable_components(self) -> list[tuple[str, Any]]:
+        """Name the parts that RLlib saves apart."""
+        return [(COMPONENT_RL_MODULE, self.module)]
+
+    def stop(self) -> None:
+        """Nothing to release: physics threads end with the object."""

@@ -1,0 +1,1 @@
+"""From an experiment to Ray Tune: trials, sweeps, resuming, progress."""

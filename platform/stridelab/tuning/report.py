@@ -1,0 +1,166 @@
+"""After a study: the ranking, its pictures, and a film of the best policy, kept in MLflow."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.table import Table
+from stridelab_envs.errors import UserError
+
+from stridelab.evaluation.film import film_policy
+from stridelab.evaluation.plots import SweepRow, learning_curves, sweep_summary
+from stridelab.evaluation.statistics import bootstrap_interval, iqm
+from stridelab.export.bundle import load_bundle
+from stridelab.tracking.store import Store, open_store
+from stridelab.tuning.study import Outcome, StudyResult, metric_of, storage_folder
+from stridelab.tuning.trial import POLICY_FOLDER
+
+logger = logging.getLogger(__name__)
+
+_COLUMNS = {
+    "episode/return": "return",
+    "eval/survival_rate": "survival",
+    "eval/forward_velocity": "forward [m/s]",
+    "eval/foot_switches_per_second": "switches [1/s]",
+    "value/explained_variance": "expl. var.",
+}
+"""Shown in the table where the results hold them."""
+_FILM_SECONDS = 10.0
+
+
+def ranking(result: StudyResult) -> list[tuple[str, list[Outcome]]]:
+    """Group finished trials by configuration, the best first by the IQM over seeds."""
+    metric, mode = metric_of(result.experiment)
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in result.outcomes:
+        if outcome.error is None and _has(outcome, metric):
+            groups.setdefault(outcome.label, []).append(outcome)
+    sign = -1.0 if mode == "max" else 1.0
+    return sorted(groups.items(), key=lambda item: sign * iqm(_scores(item[1], metric)))
+
+
+def best_outcome(result: StudyResult) -> Outcome | None:
+    """Return the best single trial of the best configuration, None if none finished."""
+    metric, mode = metric_of(result.experiment)
+    ranked = ranking(result)
+    if not ranked:
+        return None
+    pick = max if mode == "max" else min
+    return pick(ranked[0][1], key=lambda outcome: float(outcome.metrics[metric]))
+
+
+def result_table(result: StudyResult) -> Table:
+    """Return one row a configuration: score with its interval, then what else was measured."""
+    metric, _ = metric_of(result.experiment)
+    table = Table(title=f"{result.experiment.name}: best first", header_style="bold")
+    table.add_column("configuration")
+    table.add_column(f"{metric} (IQM, 95 % interval)", justify="right")
+    table.add_column("n", justify="right")
+    shown = [name for name in _COLUMNS if any(_has(o, name) for o in result.outcomes)]
+    for name in shown:
+        table.add_column(_COLUMNS[name], justify="right")
+    for label, outcomes in ranking(result):
+        interval = bootstrap_interval(_scores(outcomes, metric), iqm)
+        means = [
+            _mean(float(o.metrics[name]) for o in outcomes if _has(o, name)) for name in shown
+        ]
+        table.add_row(
+            label,
+            f"{interval.point:.3g}  [{interval.low:.3g}, {interval.high:.3g}]",
+            str(len(outcomes)),
+            *(f"{value:.3g}" for value in means),
+        )
+    return table
+
+
+def keep_results(result: StudyResult) -> list[str]:
+    """Record bundles, plots and a film in MLflow.
+
+    Every trial keeps its policy bundle and learning curve; the best trial and the parent get the
+    film, the parent the comparison.
+
+    Returns:
+        What could not be made, a line each; missing OpenGL must not spoil a finished study.
+    """
+    experiment = result.experiment
+    store = open_store(result.tracking_uri, experiment.name, storage_folder(experiment))
+    pictures = result.folder / "pictures"
+    problems: list[str] = []
+    try:
+        for outcome in result.outcomes:
+            _keep_trial(store, outcome, result, pictures)
+        if result.parent_run_id is not None:
+            for picture in _compare(result, pictures):
+                store.log_artifact(result.parent_run_id, picture, "plots")
+        best = best_outcome(result)
+        if best is not None and best.checkpoint is not None and experiment.train.video:
+            try:
+                films = film_policy(
+                    load_bundle(best.checkpoint), pictures / "best", seconds=_FILM_SECONDS
+                )
+            except UserError as error:
+                problems.append(f"no video: {error}")
+                films = []
+            for run_id in {best.run_id, result.parent_run_id} - {None}:
+                for film in films:
+                    store.log_artifact(str(run_id), film, "video")
+    finally:
+        store.close()
+    return problems
+
+
+def _keep_trial(store: Store, outcome: Outcome, result: StudyResult, pictures: Path) -> None:
+    if outcome.run_id is None:
+        return
+    if outcome.checkpoint is not None:
+        store.log_artifact(outcome.run_id, outcome.checkpoint / POLICY_FOLDER)
+    if outcome.steps:
+        metric, _ = metric_of(result.experiment)
+        path = pictures / outcome.run_id / "learning_curve.png"
+        label = f"{outcome.label} seed={outcome.seed}"
+        learning_curves(
+            {label: [(outcome.steps, outcome.values)]}, path, title=label, ylabel=metric
+        )
+        store.log_artifact(outcome.run_id, path, "plots")
+
+
+def _compare(result: StudyResult, pictures: Path) -> list[Path]:
+    """Draw all configurations together."""
+    metric, _ = metric_of(result.experiment)
+    ranked = ranking(result)
+    if not ranked:
+        return []
+    curves, summary = pictures / "learning_curves.png", pictures / "comparison.png"
+    learning_curves(
+        {label: [(o.steps, o.values) for o in outcomes] for label, outcomes in ranked},
+        curves,
+        title=result.experiment.name,
+        ylabel=metric,
+    )
+    rows = [
+        SweepRow(
+            label=label,
+            interval=bootstrap_interval(_scores(outcomes, metric), iqm),
+            values=tuple(_scores(outcomes, metric)),
+        )
+        for label, outcomes in ranked
+    ]
+    sweep_summary(rows, summary, title=result.experiment.name, xlabel=f"{metric}, IQM over seeds")
+    return [curves, summary]
+
+
+def _scores(outcomes: list[Outcome], metric: str) -> list[float]:
+    return [float(outcome.metrics[metric]) for outcome in outcomes]
+
+
+def _has(outcome: Outcome, name: str) -> bool:
+    value = outcome.metrics.get(name)
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else math.nan

@@ -1,0 +1,305 @@
+"""Running an experiment on Ray Tune: start, resume, and what came out."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Repeater, Searcher
+from rich.console import Console
+from stridelab_envs.errors import UserError
+
+from stridelab.experiment import Experiment
+from stridelab.tracking.callback import MlflowCallback, ParentRun
+from stridelab.tracking.store import default_uri
+from stridelab.tracking.trials import TrialInfo, run_name
+from stridelab.tuning.cases import draw_cases
+from stridelab.tuning.progress import ProgressCallback
+from stridelab.tuning.trial import Trial, trial_case, trial_experiment
+
+_STUDIES = "studies"
+"""Folder in the storage path that holds one folder a study."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One trial as it ended."""
+
+    assignment: dict[str, Any]
+    """Swept values, dotted key to value."""
+    seed: int
+    label: str
+    """The assignment as text, the same for all seeds."""
+    metrics: dict[str, Any]
+    """The last result."""
+    steps: list[int]
+    """Environment steps of the results that hold the study's metric."""
+    values: list[float]
+    """The study's metric at ``steps``."""
+    checkpoint: Path | None
+    """Folder of the last checkpoint."""
+    run_id: str | None
+    """MLflow run."""
+    error: str | None
+    """What stopped the trial, None if it finished."""
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """All trials of one study."""
+
+    experiment: Experiment
+    folder: Path
+    """Where Tune keeps the study."""
+    tracking_uri: str
+    parent_run_id: str | None
+    outcomes: list[Outcome]
+
+
+def metric_of(experiment: Experiment) -> tuple[str, str]:
+    """Return the metric by which trials are compared, and ``max`` or ``min``."""
+    sweep = experiment.sweep
+    return (sweep.metric, sweep.mode) if sweep else ("episode/return", "max")
+
+
+def storage_folder(experiment: Experiment) -> Path:
+    """Return the absolute folder for all results of an experiment."""
+    return Path(experiment.resources.storage_path).expanduser().resolve()
+
+
+def tracking_uri(experiment: Experiment) -> str:
+    """Return the MLflow store of an experiment."""
+    return experiment.tracking.uri or default_uri(storage_folder(experiment))
+
+
+def connect(address: str | None) -> None:
+    """Join the Ray cluster at ``address`` (or at RAY_ADDRESS), or start one on this machine.
+
+    Raises:
+        UserError: If there is no cluster at the address.
+    """
+    if ray.is_initialized():
+        return
+    # A result without the study's metric (no episode has ended yet) is no reason to stop.
+    os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None and "RAY_ADDRESS" not in os.environ:
+        options |= {"include_dashboard": False}
+    try:
+        ray.init(address=address, **options)
+    except ConnectionError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"no Ray cluster at {address or 'RAY_ADDRESS'}: {reason}") from error
+
+
+def run_study(
+    experiment: Experiment,
+    *,
+    resume: bool = False,
+    address: str | None = None,
+    console: Console | None = None,
+) -> StudyResult:
+    """Train every trial of an experiment: one for each seed, and of each swept configuration.
+
+    Args:
+        experiment: What to run.
+        resume: Continue the newest study of this name instead of starting one.
+        address: Ray cluster; None starts one on this machine, or joins the one that RAY_ADDRESS
+            names.
+        console: Where progress is shown; None is silent.
+
+    Raises:
+        UserError: If there is nothing to resume or no cluster to join.
+    """
+    root = storage_folder(experiment) / _STUDIES
+    folder = _newest_study(root, experiment.name) if resume else _fresh_study(root, experiment.name)
+    if folder is None:
+        raise UserError(f'there is no study "{experiment.name}" to resume in {root}')
+    connect(address)
+    if not tune.Tuner.can_restore(str(folder)) and resume:
+        raise UserError(f"{folder}: too little was saved to resume; start the study again")
+    cases = draw_cases(experiment)
+    searched = experiment.sweep is not None and experiment.sweep.search_name != "random"
+    count = experiment.sweep.samples * len(experiment.seeds) if searched else len(cases)  # type: ignore[union-attr]
+    metric, _ = metric_of(experiment)
+    tracker = _tracker(experiment, folder.name, with_parent=count > 1)
+    progress = ProgressCallback(
+        experiment.train.env_steps * count, count, metric, console or Console(quiet=True)
+    )
+    run_config = _run_config(experiment, folder, [tracker, progress])
+    config = {
+        "experiment": {**experiment.to_dict(), "sweep": None},
+        "cpus": _cpus_per_trial(experiment, count),
+    }
+    if resume:
+        tuner = tune.Tuner.restore(
+            str(folder), Trial, resume_unfinished=True, restart_errored=False, resume_errored=True
+        )
+        # The pickled callbacks lack terminal and store; these take over their saved state.
+        _replace_callbacks(tuner, [tracker, progress])
+    else:
+        tuner = tune.Tuner(
+            Trial,
+            param_space={**config, **_space(experiment, cases)},
+            tune_config=_tune_config(experiment),
+            run_config=run_config,
+        )
+    try:
+        results = tuner.fit()
+    finally:
+        tracker.close()
+    outcomes = [_outcome(result, metric, tracker) for result in results]
+    return StudyResult(
+        experiment, folder, tracking_uri(experiment), tracker.parent_run_id, outcomes
+    )
+
+
+def _fresh_study(root: Path, name: str) -> Path:
+    """Return a folder for a new study: the name, or the name and the next free number."""
+    number = 1
+    while (folder := root / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return folder
+
+
+def _newest_study(root: Path, name: str) -> Path | None:
+    folder, number = None, 1
+    while (candidate := root / (name if number == 1 else f"{name}-{number}")).exists():
+        folder, number = candidate, number + 1
+    return folder
+
+
+def _replace_callbacks(tuner: tune.Tuner, callbacks: list[tune.Callback]) -> None:
+    tuner._local_tuner.get_run_config().callbacks = callbacks  # noqa: SLF001
+
+
+def _describe(trial: Any) -> TrialInfo:
+    """Describe a trial for tracking, with every setting resolved."""
+    assignment, seed = trial_case(trial.config)
+    params: dict[str, Any] = trial_experiment(trial.config).flat()
+    params = {key: value for key, value in params.items() if key != "seeds"}
+    return TrialInfo(
+        run_name(assignment, seed),
+        {**params, "seed": seed},
+        {"stridelab.assignment": run_name(assignment) or "baseline", "stridelab.seed": str(seed)},
+    )
+
+
+def _tracker(experiment: Experiment, study: str, *, with_parent: bool) -> MlflowCallback:
+    parent = ParentRun(study, experiment.flat()) if with_parent else None
+    return MlflowCallback(
+        tracking_uri(experiment),
+        experiment.name,
+        storage_folder(experiment),
+        sweep_id=study,
+        parent=parent,
+        experiment_yaml=experiment.to_yaml(),
+        describe=_describe,
+        system_metrics=experiment.tracking.system_metrics,
+    )
+
+
+def _cpus_per_trial(experiment: Experiment, trials: int) -> float:
+    """Take every core for a single run, one for each of several, unless the file says."""
+    resources = experiment.resources
+    if resources.cpus_per_trial is not None:
+        return resources.cpus_per_trial
+    cores = float(ray.cluster_resources().get("CPU", 1.0))
+    runners = resources.env_runners * resources.cpus_per_runner
+    return max(1.0, cores - runners) if trials == 1 else 1.0
+
+
+def _space(experiment: Experiment, cases: list[dict[str, Any]]) -> dict[str, Any]:
+    sweep = experiment.sweep
+    if sweep is None or sweep.search_name == "random":
+        return {"case": tune.grid_search(cases)}
+    return {"assignment": sweep.space.to_tune(), "seeds": list(experiment.seeds)}
+
+
+def _tune_config(experiment: Experiment) -> tune.TuneConfig:
+    metric, mode = metric_of(experiment)
+    sweep = experiment.sweep
+    searched = sweep is not None and sweep.search_name == "optuna"
+    return tune.TuneConfig(
+        metric=metric,
+        mode=mode,
+        scheduler=_scheduler(experiment),
+        search_alg=_searcher(experiment) if searched else None,
+        num_samples=sweep.samples * len(experiment.seeds) if searched and sweep else 1,
+        max_concurrent_trials=experiment.resources.max_concurrent_trials,
+        trial_dirname_creator=lambda trial: str(trial.trial_id),
+    )
+
+
+def _searcher(experiment: Experiment) -> Searcher:
+    """Return Optuna; it sees the mean over the seeds of a configuration."""
+    from ray.tune.search.optuna import OptunaSearch
+
+    sweep = experiment.sweep
+    assert sweep is not None
+    metric, mode = metric_of(experiment)
+    search = OptunaSearch(metric=metric, mode=mode, seed=sweep.search_seed, **sweep.search_args)
+    return Repeater(search, repeat=len(experiment.seeds))
+
+
+def _scheduler(experiment: Experiment) -> TrialScheduler:
+    from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule
+
+    sweep = experiment.sweep
+    if sweep is None or sweep.scheduler_name == "fifo":
+        return FIFOScheduler()
+    args = dict(sweep.scheduler_args)
+    if sweep.scheduler_name == "asha":
+        per_iteration = experiment.task.num_envs * experiment.algorithm.num_steps_per_env
+        iterations = math.ceil(experiment.train.env_steps / per_iteration)
+        return ASHAScheduler(time_attr="training_iteration", **{"max_t": iterations, **args})
+    return MedianStoppingRule(time_attr="training_iteration", **args)
+
+
+def _run_config(
+    experiment: Experiment, folder: Path, callbacks: list[tune.Callback]
+) -> tune.RunConfig:
+    train = experiment.train
+    return tune.RunConfig(
+        name=folder.name,
+        storage_path=str(folder.parent),
+        callbacks=callbacks,
+        failure_config=tune.FailureConfig(max_failures=experiment.resources.max_failures),
+        checkpoint_config=tune.CheckpointConfig(
+            num_to_keep=train.keep_checkpoints,
+            checkpoint_frequency=train.checkpoint_every,
+            checkpoint_at_end=True,
+        ),
+        verbose=0,
+    )
+
+
+def _outcome(result: tune.Result, metric: str, tracker: MlflowCallback) -> Outcome:
+    metrics = result.metrics or {}
+    assignment, seed = trial_case(result.config or {})
+    frame = result.metrics_dataframe
+    curve = {}
+    if frame is not None and metric in frame:
+        # Steps repeated after a restart from a checkpoint: the later result counts.
+        kept = frame.dropna(subset=[metric]).drop_duplicates("env_steps", keep="last")
+        curve = dict(zip(kept["env_steps"], kept[metric], strict=True))
+    steps = sorted(curve)
+    return Outcome(
+        assignment=assignment,
+        seed=seed,
+        label=run_name(assignment) or "baseline",
+        metrics=metrics,
+        steps=[int(step) for step in steps],
+        values=[float(curve[step]) for step in steps],
+        checkpoint=Path(result.checkpoint.path) if result.checkpoint else None,
+        run_id=tracker.run_ids.get(metrics.get("trial_id", "")),
+        error=str(result.error).strip().splitlines()[-1] if result.error else None,
+    )

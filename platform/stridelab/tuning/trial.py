@@ -1,0 +1,125 @@
+"""One trial: the experiment with one assignment of the swept values and one seed."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+from ray.tune.search.repeater import TRIAL_INDEX
+from stridelab_envs.registry import make_env
+
+from stridelab.algorithms.ppo import PPO, build_config
+from stridelab.evaluation.rollout import evaluate
+from stridelab.experiment import Experiment, parse_experiment
+from stridelab.export.bundle import Policy, describe_env, save_bundle
+
+ALGORITHM_FOLDER, POLICY_FOLDER = "algorithm", "policy"
+"""What a checkpoint folder holds: RLlib's state to resume from, and the policy bundle."""
+EVALUATION_SEED = 12_345
+"""Every policy is evaluated from the same starts."""
+
+
+def trial_case(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Return the assignment (dotted key to value) and the seed of a trial's Tune config.
+
+    Trials drawn beforehand carry a ``case``. A searcher's trials carry an ``assignment`` and a
+    running number, by which the seeds take turns.
+    """
+    if "case" in config:
+        return dict(config["case"]["assignment"]), int(config["case"]["seed"])
+    seeds = config["seeds"]
+    return dict(config["assignment"]), int(seeds[config.get(TRIAL_INDEX, 0) % len(seeds)])
+
+
+def trial_experiment(config: dict[str, Any]) -> Experiment:
+    """Return the experiment of a trial's Tune config, with its assignment."""
+    assignment, _ = trial_case(config)
+    return parse_experiment(config["experiment"]).with_values(assignment)
+
+
+class Trial(tune.Trainable):
+    """Builds the algorithm, trains until ``train.env_steps``, evaluates at the end.
+
+    Results are flat, by the names of the metric glossary; ``eval/...`` stands in the last one.
+    """
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """Ask for the learner's process and one bundle for each runner."""
+        resources = trial_experiment(config).resources
+        main: dict[str, float] = {"CPU": config["cpus"]}
+        if resources.gpus_per_learner:
+            main["GPU"] = resources.gpus_per_learner
+        runners = [{"CPU": resources.cpus_per_runner}] * resources.env_runners
+        return tune.PlacementGroupFactory([main, *runners])
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Build runners and learner."""
+        logging.getLogger("ray.rllib").setLevel(logging.ERROR)
+        self.experiment = trial_experiment(config)
+        _, seed = trial_case(config)
+        self.num_threads = max(1, round(config["cpus"]))
+        torch.set_num_threads(self.num_threads)
+        algorithm_config = build_config(
+            self.experiment, seed=seed, num_threads=self.num_threads
+        )
+        self.algorithm: PPO = algorithm_config.build_algo()
+        task = self.experiment.task_config()
+        self._env_description = describe_env(make_env(task, num_envs=1, seed=0, num_threads=1))
+
+    def step(self) -> dict[str, Any]:
+        """Train one iteration."""
+        self.algorithm.train()
+        steps = self.algorithm.env_steps
+        result: dict[str, Any] = {**self.algorithm.iteration_metrics, "env_steps": steps}
+        if steps >= self.experiment.train.env_steps:
+            result |= self._evaluate()
+            result["done"] = True
+        return result
+
+    def _evaluate(self) -> dict[str, float]:
+        """Return ``eval/<name>`` of a deterministic evaluation."""
+        episodes = self.experiment.train.evaluate_episodes
+        if not episodes:
+            return {}
+        evaluation = evaluate(
+            Policy(self._module, {}).act,
+            self.experiment.task_config(),
+            episodes=episodes,
+            seed=EVALUATION_SEED,
+            label="",
+            num_threads=self.num_threads,
+        )
+        return {f"eval/{name.split('/')[-1]}": v for name, v in evaluation.metrics.items()}
+
+    @property
+    def _module(self) -> Any:
+        [module] = self.algorithm.learner_group.foreach_learner(
+            lambda learner: learner.module["default_policy"].unwrapped()
+        )
+        return module.get()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write RLlib's state and the policy bundle."""
+        folder = Path(checkpoint_dir)
+        self.algorithm.save_to_path(str((folder / ALGORITHM_FOLDER).resolve()))
+        save_bundle(
+            folder / POLICY_FOLDER,
+            self._module,
+            self.experiment,
+            self._env_description,
+            self.algorithm.env_steps,
+        )
+
+    def load_checkpoint(self, checkpoint_dir: str | None) -> None:
+        """Continue from a checkpoint."""
+        assert checkpoint_dir is not None
+        folder = Path(checkpoint_dir) / ALGORITHM_FOLDER
+        self.algorithm.restore_from_path(str(folder.resolve()))
+
+    def cleanup(self) -> None:
+        """Stop the runners."""
+        self.algorithm.stop()
