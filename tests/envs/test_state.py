@@ -166,5 +166,5 @@ def test_joint_ids_by_name_and_group(make_biped):
 
 def test_unknown_joint_names_the_nearest(make_biped):
     # A reward's parameter may name a joint, so this is a user's mistake.
-    with pytest.raises(UserError, match='unknown joint.*"left_hip_pitch"'):
+    with pytest.raises(UserError, match=r'unknown joint.*"left_hip_pitch"'):
         make_biped().state.joint_ids(("left_hip_ptch",))

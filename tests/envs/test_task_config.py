@@ -222,7 +222,7 @@ def test_wrong_value(task, overrides, path, hint):
 
 
 def test_an_episode_has_at_least_one_step(task):
-    with pytest.raises(ConfigError, match="^episode_length_s"):
+    with pytest.raises(ConfigError, match=r"^episode_length_s"):
         task.with_overrides({"episode_length_s": 0.001})
 
 

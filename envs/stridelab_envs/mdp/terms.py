@@ -44,7 +44,7 @@ class StateTerm:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomizationTerm:
-    """A change made to environments ``ids`` when their episode starts: ``func(state, ids, ...)``."""
+    """``func(state, ids, **params)`` changes environments ``ids`` when their episode starts."""
 
     func: Callable[..., None]
     params: Mapping[str, Any] = field(default_factory=dict)

@@ -25,8 +25,8 @@ class Simulation:
     """``num_envs`` simulations of one model; fields are read as float32 tensors.
 
     State fields (``qpos``, ``qvel``, ``ctrl``) are live float64 views of MuJoCo's own rows, written
-    in place. Derived fields (``xpos``, ``sensordata``, ...) are current after :meth:`step`: positions
-    and velocities at the new state, forces from the last substep.
+    in place. Derived fields (``xpos``, ``sensordata``, ...) are current after :meth:`step`:
+    positions and velocities at the new state, forces from the last substep.
 
     Args:
         model: The compiled model; its ``opt.timestep`` is the physics step [s].

@@ -7,6 +7,7 @@ The versions' weights stand in ``biped_walk.yaml``.
 from __future__ import annotations
 
 import math
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -48,6 +49,7 @@ _REWARDS = {
 }
 
 
+@cache
 def _presets() -> dict[str, dict[str, float]]:
     text = Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8")
     loaded: dict[str, dict[str, float]] = yaml.safe_load(text)

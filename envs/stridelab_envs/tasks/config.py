@@ -111,7 +111,7 @@ class TaskConfig:
         return _override_table(table, changes, "rewards", "reward", _reward)
 
     def _preset(self, name: Any) -> Mapping[str, float]:
-        if name not in self.reward_presets:
+        if not isinstance(name, str) or name not in self.reward_presets:
             raise ConfigError("rewards", unknown_name("reward preset", name, self.reward_presets))
         return self.reward_presets[name]
 
@@ -222,13 +222,11 @@ def _parameters(path: str, term: Any, value: Any) -> Any:
 
 def _with_params(path: str, term: TermT, settings: Mapping[str, Any]) -> TermT:
     """Change parameters the term has already; a number stays a number."""
-    params = dict(term.params)
-    own = [f.name for f in fields(term) if f.name in ("weight", "clip", "scale", "noise")]
+    params: dict[str, Any] = dict(term.params)
+    own: list[str] = [f.name for f in fields(term) if f.name not in ("func", "params")]
     for name, value in settings.items():
         if name not in params:
-            raise ConfigError(
-                f"{path}.{name}", unknown_name("parameter", name, [*params, *own])
-            )
+            raise ConfigError(f"{path}.{name}", unknown_name("parameter", name, [*params, *own]))
         if isinstance(params[name], int | float) and not isinstance(params[name], bool):
             value = number(f"{path}.{name}", value)
         elif type(value) is not type(params[name]):

@@ -13,5 +13,6 @@ stderr = Console(stderr=True)
 
 def print_json(value: Any) -> None:
     """Write ``value`` as JSON, plain, for other programs."""
-    stdout.print(json.dumps(value, indent=2, default=str), highlight=False, markup=False,
-                 soft_wrap=True)
+    stdout.print(
+        json.dumps(value, indent=2, default=str), highlight=False, markup=False, soft_wrap=True
+    )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 import typer
-from stridelab_envs.errors import UserError
 
 from stridelab.cli import evaluate, play, sweep, tasks, train, ui
 from stridelab.cli.console import stderr
+from stridelab_envs.errors import UserError
 
 app = typer.Typer(
     name="stridelab",

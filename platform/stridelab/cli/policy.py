@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from stridelab_envs.errors import UserError
 
 from stridelab.export.bundle import Policy, load_bundle
+from stridelab_envs.errors import UserError
 
 PolicyArgument = Annotated[
-    str, typer.Argument(help="Policy bundle, checkpoint folder, or MLflow run id.", metavar="POLICY")
+    str,
+    typer.Argument(help="Policy bundle, checkpoint folder, or MLflow run id.", metavar="POLICY"),
 ]
 TrackingOption = Annotated[
     str | None,

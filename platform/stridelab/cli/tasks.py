@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
-from stridelab_envs.registry import get_task, make_env, task_ids
 
 from stridelab.cli.console import print_json, stdout
+from stridelab_envs.registry import get_task, make_env, task_ids
 
 
 def command(
@@ -34,7 +34,7 @@ def command(
     stdout.print(table)
 
 
-def _describe(task_id: str) -> dict:  # type: ignore[type-arg]
+def _describe(task_id: str) -> dict[str, Any]:
     task = get_task(task_id)
     env = make_env(task, num_envs=1, seed=0, num_threads=1)
     return {

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from stridelab_envs.errors import UserError
 
 from stridelab.cli.console import stderr
 from stridelab.cli.policy import TrackingOption
 from stridelab.tracking.store import default_uri
+from stridelab_envs.errors import UserError
 
 
 def command(

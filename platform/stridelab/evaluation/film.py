@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from stridelab_envs.registry import make_env
 
 from stridelab.evaluation.frames import film_strip
 from stridelab.evaluation.video import VideoRecorder
 from stridelab.export.bundle import Policy
+from stridelab_envs.registry import make_env
 
 
 @torch.no_grad()

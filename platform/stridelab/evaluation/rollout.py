@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from stridelab_envs.batch_env import BatchEnv
-from stridelab_envs.registry import make_env
-from stridelab_envs.tasks.config import TaskConfig
 from torch import Tensor
 
 from stridelab.evaluation.summary import Evaluation
+from stridelab_envs.batch_env import BatchEnv
+from stridelab_envs.registry import make_env
+from stridelab_envs.tasks.config import TaskConfig
 
 Act = Callable[[dict[str, Tensor]], Tensor]
 """From observation groups ``(num_envs, size)`` to actions ``(num_envs, action_dim)``."""

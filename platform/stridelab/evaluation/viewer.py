@@ -6,10 +6,10 @@ import time
 
 import mujoco.viewer
 import torch
-from stridelab_envs.errors import UserError
-from stridelab_envs.registry import make_env
 
 from stridelab.export.bundle import Policy
+from stridelab_envs.errors import UserError
+from stridelab_envs.registry import make_env
 
 
 @torch.no_grad()

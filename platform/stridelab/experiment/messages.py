@@ -55,12 +55,8 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 
 
 def first_problem(error: ValidationError) -> ConfigError:
-    """Return the first thing pydantic refused, in plain words.
-
-    Missing keys come last: next to a misspelt key they are only its consequence.
-    """
-    problems = error.errors(include_url=False)
-    problem = min(problems, key=lambda item: item["type"] == "missing")
+    """Return the first thing pydantic refused, in plain words."""
+    problem = error.errors(include_url=False)[0]
     path = join_path(problem["loc"])
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):

@@ -12,14 +12,14 @@ import safetensors.torch
 import torch
 from gymnasium import spaces
 from ray.rllib.core.columns import Columns
-from stridelab_envs.batch_env import BatchEnv
-from stridelab_envs.errors import ConfigError, UserError
 from torch import Tensor
 
 from stridelab.evaluation.files import replacing
 from stridelab.experiment import Experiment, parse_experiment
 from stridelab.modules.actor_critic import ActorCritic
 from stridelab.tracking.provenance import git_commit, versions
+from stridelab_envs.batch_env import BatchEnv
+from stridelab_envs.errors import ConfigError, UserError
 
 FORMAT = 1
 """Version of the layout of ``policy.json``."""

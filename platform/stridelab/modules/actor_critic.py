@@ -43,7 +43,9 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         initial = torch.tensor(config["std_initial"], dtype=torch.float32).log()
         self.free_std = config["std_kind"] == "free"
         outputs = num_actions if self.free_std else 2 * num_actions
-        self.actor = Perceptron(sizes[POLICY], config["actor_hidden"], outputs, config["activation"])
+        self.actor = Perceptron(
+            sizes[POLICY], config["actor_hidden"], outputs, config["activation"]
+        )
         self._shrink_last_layer(num_actions, initial)
         self.critic = Perceptron(
             sizes[self.critic_group], config["critic_hidden"], 1, config["activation"]

@@ -33,7 +33,7 @@ class Perceptron(nn.Sequential):
             width = size
         super().__init__(*layers, nn.Linear(width, outputs))
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the base class's name)
+    def forward(self, input: Tensor) -> Tensor:
         """Map ``(..., inputs)`` to ``(..., outputs)``."""
         *hidden_layers, last = self
         for layer in hidden_layers:

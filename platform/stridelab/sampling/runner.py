@@ -12,11 +12,11 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.env import INPUT_ENV_SINGLE_SPACES, INPUT_ENV_SPACES
 from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
-from stridelab_envs.batch_env import BatchEnv
-from stridelab_envs.gym import action_space, observation_space
 from torch import Tensor
 
 from stridelab.sampling.rollout import Rollout
+from stridelab_envs.batch_env import BatchEnv
+from stridelab_envs.gym import action_space, observation_space
 
 COMPONENT_RL_MODULE = "rl_module"
 WEIGHTS_SEQ_NO = "weights_seq_no"

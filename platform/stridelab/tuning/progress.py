@@ -88,14 +88,15 @@ class ProgressCallback(Callback):
         self.total_steps -= max(0, self._share() - self._steps.get(trial.trial_id, 0))
         result = trial.last_result or {}
         value = f"  {self.metric} {result[self.metric]:.3g}" if self.metric in result else ""
-        self._print(
-            f"finished {self._ended}/{self.num_trials}  {run_name(*trial_case(trial.config))}{value}"
-        )
+        name = run_name(*trial_case(trial.config))
+        self._print(f"finished {self._ended}/{self.num_trials}  {name}{value}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say that a trial has failed for good."""
         self._ended += 1
-        self._print(f"failed   {self._ended}/{self.num_trials}  {run_name(*trial_case(trial.config))}")
+        self._print(
+            f"failed   {self._ended}/{self.num_trials}  {run_name(*trial_case(trial.config))}"
+        )
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Take the bar down."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable
 from pathlib import Path
 
 from rich.table import Table
-from stridelab_envs.errors import UserError
 
 from stridelab.evaluation.film import film_policy
 from stridelab.evaluation.plots import SweepRow, learning_curves, sweep_summary
 from stridelab.evaluation.statistics import bootstrap_interval, iqm
 from stridelab.export.bundle import load_bundle
 from stridelab.tracking.store import Store, open_store
-from stridelab.tuning.study import Outcome, StudyResult, metric_of, storage_folder
+from stridelab.tuning.study import PLOTTED, Outcome, StudyResult, metric_of, storage_folder
 from stridelab.tuning.trial import POLICY_FOLDER
-
-logger = logging.getLogger(__name__)
+from stridelab_envs.errors import UserError
 
 _COLUMNS = {
     "episode/return": "return",
@@ -28,7 +25,7 @@ _COLUMNS = {
     "value/explained_variance": "expl. var.",
 }
 """Shown in the table where the results hold them."""
-_FILM_SECONDS = 10.0
+_FILM_SECONDS = 6.0
 
 
 def ranking(result: StudyResult) -> list[tuple[str, list[Outcome]]]:
@@ -64,9 +61,7 @@ def result_table(result: StudyResult) -> Table:
         table.add_column(_COLUMNS[name], justify="right")
     for label, outcomes in ranking(result):
         interval = bootstrap_interval(_scores(outcomes, metric), iqm)
-        means = [
-            _mean(float(o.metrics[name]) for o in outcomes if _has(o, name)) for name in shown
-        ]
+        means = [_mean(float(o.metrics[name]) for o in outcomes if _has(o, name)) for name in shown]
         table.add_row(
             label,
             f"{interval.point:.3g}  [{interval.low:.3g}, {interval.high:.3g}]",
@@ -88,28 +83,30 @@ def keep_results(result: StudyResult) -> list[str]:
     experiment = result.experiment
     store = open_store(result.tracking_uri, experiment.name, storage_folder(experiment))
     pictures = result.folder / "pictures"
-    problems: list[str] = []
     try:
         for outcome in result.outcomes:
             _keep_trial(store, outcome, result, pictures)
         if result.parent_run_id is not None:
             for picture in _compare(result, pictures):
                 store.log_artifact(result.parent_run_id, picture, "plots")
-        best = best_outcome(result)
-        if best is not None and best.checkpoint is not None and experiment.train.video:
-            try:
-                films = film_policy(
-                    load_bundle(best.checkpoint), pictures / "best", seconds=_FILM_SECONDS
-                )
-            except UserError as error:
-                problems.append(f"no video: {error}")
-                films = []
-            for run_id in {best.run_id, result.parent_run_id} - {None}:
-                for film in films:
-                    store.log_artifact(str(run_id), film, "video")
+        problems = _keep_film(store, result, pictures)
     finally:
         store.close()
     return problems
+
+
+def _keep_film(store: Store, result: StudyResult, pictures: Path) -> list[str]:
+    best = best_outcome(result)
+    if best is None or best.checkpoint is None or not result.experiment.train.video:
+        return []
+    try:
+        films = film_policy(load_bundle(best.checkpoint), pictures / "best", seconds=_FILM_SECONDS)
+    except UserError as error:
+        return [f"no video: {error}"]
+    for run_id in (best.run_id, result.parent_run_id):
+        for film in films if run_id is not None else []:
+            store.log_artifact(run_id, film, "video")
+    return []
 
 
 def _keep_trial(store: Store, outcome: Outcome, result: StudyResult, pictures: Path) -> None:
@@ -117,14 +114,15 @@ def _keep_trial(store: Store, outcome: Outcome, result: StudyResult, pictures: P
         return
     if outcome.checkpoint is not None:
         store.log_artifact(outcome.run_id, outcome.checkpoint / POLICY_FOLDER)
-    if outcome.steps:
-        metric, _ = metric_of(result.experiment)
-        path = pictures / outcome.run_id / "learning_curve.png"
+    for name, curve in outcome.curves.items():
+        path = pictures / outcome.run_id / _file_name(name)
         label = f"{outcome.label} seed={outcome.seed}"
-        learning_curves(
-            {label: [(outcome.steps, outcome.values)]}, path, title=label, ylabel=metric
-        )
+        learning_curves({label: [curve]}, path, title=label, ylabel=name)
         store.log_artifact(outcome.run_id, path, "plots")
+
+
+def _file_name(metric: str) -> str:
+    return f"learning_curve_{metric.rpartition('/')[2]}.png"
 
 
 def _compare(result: StudyResult, pictures: Path) -> list[Path]:
@@ -133,13 +131,15 @@ def _compare(result: StudyResult, pictures: Path) -> list[Path]:
     ranked = ranking(result)
     if not ranked:
         return []
-    curves, summary = pictures / "learning_curves.png", pictures / "comparison.png"
-    learning_curves(
-        {label: [(o.steps, o.values) for o in outcomes] for label, outcomes in ranked},
-        curves,
-        title=result.experiment.name,
-        ylabel=metric,
-    )
+    files = []
+    for name in PLOTTED:
+        curves = {
+            label: [o.curves[name] for o in group if name in o.curves] for label, group in ranked
+        }
+        if not any(curves.values()):
+            continue
+        files.append(pictures / _file_name(name))
+        learning_curves(curves, files[-1], title=result.experiment.name, ylabel=name)
     rows = [
         SweepRow(
             label=label,
@@ -148,8 +148,9 @@ def _compare(result: StudyResult, pictures: Path) -> list[Path]:
         )
         for label, outcomes in ranked
     ]
-    sweep_summary(rows, summary, title=result.experiment.name, xlabel=f"{metric}, IQM over seeds")
-    return [curves, summary]
+    files.append(pictures / "comparison.png")
+    sweep_summary(rows, files[-1], title=result.experiment.name, xlabel=f"{metric}, IQM over seeds")
+    return files
 
 
 def _scores(outcomes: list[Outcome], metric: str) -> list[float]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import ray
+from numpy.typing import NDArray
 from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Repeater, Searcher
 from rich.console import Console
-from stridelab_envs.errors import UserError
 
 from stridelab.experiment import Experiment
 from stridelab.tracking.callback import MlflowCallback, ParentRun
@@ -23,7 +24,12 @@ from stridelab.tracking.trials import TrialInfo, run_name
 from stridelab.tuning.cases import draw_cases
 from stridelab.tuning.progress import ProgressCallback
 from stridelab.tuning.trial import Trial, trial_case, trial_experiment
+from stridelab_envs.errors import UserError
 
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Environment steps and values, each ``(num_results,)``."""
+PLOTTED = ("episode/return", "episode/length")
+"""Metrics that get a learning curve."""
 _STUDIES = "studies"
 """Folder in the storage path that holds one folder a study."""
 
@@ -39,10 +45,8 @@ class Outcome:
     """The assignment as text, the same for all seeds."""
     metrics: dict[str, Any]
     """The last result."""
-    steps: list[int]
-    """Environment steps of the results that hold the study's metric."""
-    values: list[float]
-    """The study's metric at ``steps``."""
+    curves: dict[str, Curve]
+    """Environment steps and values there, for each metric of :data:`PLOTTED` that was logged."""
     checkpoint: Path | None
     """Folder of the last checkpoint."""
     run_id: str | None
@@ -156,7 +160,7 @@ def run_study(
         results = tuner.fit()
     finally:
         tracker.close()
-    outcomes = [_outcome(result, metric, tracker) for result in results]
+    outcomes = [_outcome(result, tracker) for result in results]
     return StudyResult(
         experiment, folder, tracking_uri(experiment), tracker.parent_run_id, outcomes
     )
@@ -178,7 +182,7 @@ def _newest_study(root: Path, name: str) -> Path | None:
 
 
 def _replace_callbacks(tuner: tune.Tuner, callbacks: list[tune.Callback]) -> None:
-    tuner._local_tuner.get_run_config().callbacks = callbacks  # noqa: SLF001
+    tuner._local_tuner.get_run_config().callbacks = callbacks
 
 
 def _describe(trial: Any) -> TrialInfo:
@@ -282,24 +286,29 @@ def _run_config(
     )
 
 
-def _outcome(result: tune.Result, metric: str, tracker: MlflowCallback) -> Outcome:
+def _outcome(result: tune.Result, tracker: MlflowCallback) -> Outcome:
     metrics = result.metrics or {}
     assignment, seed = trial_case(result.config or {})
-    frame = result.metrics_dataframe
-    curve = {}
-    if frame is not None and metric in frame:
-        # Steps repeated after a restart from a checkpoint: the later result counts.
-        kept = frame.dropna(subset=[metric]).drop_duplicates("env_steps", keep="last")
-        curve = dict(zip(kept["env_steps"], kept[metric], strict=True))
-    steps = sorted(curve)
     return Outcome(
         assignment=assignment,
         seed=seed,
         label=run_name(assignment) or "baseline",
         metrics=metrics,
-        steps=[int(step) for step in steps],
-        values=[float(curve[step]) for step in steps],
+        curves=_curves(result),
         checkpoint=Path(result.checkpoint.path) if result.checkpoint else None,
         run_id=tracker.run_ids.get(metrics.get("trial_id", "")),
         error=str(result.error).strip().splitlines()[-1] if result.error else None,
     )
+
+
+def _curves(result: tune.Result) -> dict[str, Curve]:
+    frame = result.metrics_dataframe
+    curves: dict[str, Curve] = {}
+    for name in PLOTTED:
+        if frame is None or name not in frame:
+            continue
+        # Steps repeated after a restart from a checkpoint: the later result counts.
+        kept = frame.dropna(subset=[name]).drop_duplicates("env_steps", keep="last")
+        kept = kept.sort_values("env_steps")
+        curves[name] = (kept["env_steps"].to_numpy(float), kept[name].to_numpy(float))
+    return curves

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from ray import tune
 from ray.tune.search.repeater import TRIAL_INDEX
-from stridelab_envs.registry import make_env
 
 from stridelab.algorithms.ppo import PPO, build_config
 from stridelab.evaluation.rollout import evaluate
 from stridelab.experiment import Experiment, parse_experiment
 from stridelab.export.bundle import Policy, describe_env, save_bundle
+from stridelab_envs.registry import make_env
 
 ALGORITHM_FOLDER, POLICY_FOLDER = "algorithm", "policy"
 """What a checkpoint folder holds: RLlib's state to resume from, and the policy bundle."""
@@ -63,9 +63,7 @@ class Trial(tune.Trainable):
         _, seed = trial_case(config)
         self.num_threads = max(1, round(config["cpus"]))
         torch.set_num_threads(self.num_threads)
-        algorithm_config = build_config(
-            self.experiment, seed=seed, num_threads=self.num_threads
-        )
+        algorithm_config = build_config(self.experiment, seed=seed, num_threads=self.num_threads)
         self.algorithm: PPO = algorithm_config.build_algo()
         task = self.experiment.task_config()
         self._env_description = describe_env(make_env(task, num_envs=1, seed=0, num_threads=1))

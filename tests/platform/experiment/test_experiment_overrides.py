@@ -120,3 +120,12 @@ def test_the_file_is_blamed_for_its_own_fault(write, minimal):
     path = write(minimal + "algorithm: {gamma: 2}\n")
     with pytest.raises(UserError, match=r"^walk.yaml:4: algorithm.gamma: must be at most 1.0"):
         load_experiment(path, ["train.video=false", "algorithm.num_epochs=3"])
+
+
+def test_lines_of_a_replaced_section_are_forgotten(write, minimal):
+    path = write(minimal + "model: {std: {initial: 1}}\nalgorithm: {gamma: 2}\n")
+    with pytest.raises(UserError) as caught:
+        load_experiment(path, ["model={std: {initial: wide}}"])
+    assert str(caught.value) == (
+        'override "model={std: {initial: wide}}": model.std.initial: must be a number, got "wide"'
+    )

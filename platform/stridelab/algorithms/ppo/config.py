@@ -7,14 +7,14 @@ from typing import Any
 
 from ray.rllib.algorithms.ppo import PPOConfig as RLlibPPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
-from stridelab_envs.errors import ConfigError
-from stridelab_envs.registry import make_env
-from stridelab_envs.robots import get_robot
-from stridelab_envs.tasks.config import TaskConfig
 
 from stridelab.experiment.schema import AlgorithmSection, Experiment, ModelSection
 from stridelab.modules.actor_critic import ActorCritic
 from stridelab.sampling.runner import BatchedEnvRunner
+from stridelab_envs.errors import ConfigError
+from stridelab_envs.registry import make_env
+from stridelab_envs.robots import get_robot
+from stridelab_envs.tasks.config import TaskConfig
 
 
 class PPOConfig(RLlibPPOConfig):
@@ -57,8 +57,10 @@ def build_config(experiment: Experiment, *, seed: int, num_threads: int) -> PPOC
     config.settings = settings
     config.environment(
         env="stridelab",
-        env_config={"make_env": partial(make_env, task, num_threads=num_threads),
-                    "num_threads": num_threads},
+        env_config={
+            "make_env": partial(make_env, task, num_threads=num_threads),
+            "num_threads": num_threads,
+        },
     )
     config.framework("torch")
     config.debugging(seed=seed)
@@ -70,9 +72,7 @@ def build_config(experiment: Experiment, *, seed: int, num_threads: int) -> PPOC
         rollout_fragment_length=settings.num_steps_per_env,
         sample_timeout_s=600.0,
     )
-    config.learners(
-        num_learners=0, num_gpus_per_learner=resources.gpus_per_learner
-    )
+    config.learners(num_learners=0, num_gpus_per_learner=resources.gpus_per_learner)
     config.training(
         lr=settings.learning_rate,
         gamma=settings.gamma,
@@ -86,9 +86,7 @@ def build_config(experiment: Experiment, *, seed: int, num_threads: int) -> PPOC
         minibatch_size=batch // settings.num_minibatches,
         use_kl_loss=False,
     )
-    config.fault_tolerance(
-        restart_failed_env_runners=True, delay_between_env_runner_restarts_s=2.0
-    )
+    config.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=2.0)
     config.rl_module(rl_module_spec=module_spec(experiment.model, task))
     config.reporting(min_time_s_per_iteration=None, min_train_timesteps_per_iteration=0)
     return config
