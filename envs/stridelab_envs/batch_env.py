@@ -77,7 +77,9 @@ class BatchEnv:
             dump_dir=dump_dir,
         )
         self.generator = torch.Generator().manual_seed(seed)
-        self.state = State(self.sim, self.robot, self.generator)
+        self.state = State(
+            self.sim, self.robot, self.generator, min_stance_time=task.min_stance_time
+        )
         self.action_dim = self.robot.num_joints
         self.action_scale = _per_joint_scale(task, self.state)
         self._all = torch.arange(num_envs)

@@ -21,7 +21,14 @@ class State:
     Quantities that cost something are computed when first asked for, once per step.
     """
 
-    def __init__(self, sim: Simulation, robot: RobotSpec, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        sim: Simulation,
+        robot: RobotSpec,
+        generator: torch.Generator,
+        *,
+        min_stance_time: float = 0.06,
+    ) -> None:
         self.sim = sim
         self.robot = robot
         self.generator = generator
@@ -49,7 +56,7 @@ class State:
         """Action of the step before; zero at the start of an episode."""
         self.episode_step = torch.zeros(count, dtype=torch.long)
         """Control steps since the start of the episode, ``(num_envs,)``."""
-        self.feet = FeetTracker(count, len(robot.feet), self.dt)
+        self.feet = FeetTracker(count, len(robot.feet), self.dt, min_stance=min_stance_time)
         self._cache: dict[str, Tensor] = {}
 
     def begin_step(self, action: Tensor) -> None:

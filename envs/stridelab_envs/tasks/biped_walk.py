@@ -62,6 +62,9 @@ def biped_walk() -> TaskConfig:
         id="biped_walk",
         description="Walk forward with a 17-joint desktop humanoid.",
         robot="biped17",
+        # Two steps a clock cycle leave 0.25 s for each: half of it alone on one foot is a real step,
+        # and pattering on the spot does not pay.
+        min_stance_time=0.12,
         action_scale={"head": 0.3, "arms": 0.3, "legs": 0.5},
         observations={
             "policy": {

@@ -33,6 +33,8 @@ class TaskConfig:
     """Joint offset per unit of action [rad]; a number, or one for each joint group."""
     action_clip: float = 3.0
     """Actions are clipped to plus or minus this before they are used."""
+    min_stance_time: float = 0.06
+    """Time [s] a foot must carry the robot alone to count as the stance foot."""
     observations: Mapping[str, Mapping[str, ObservationTerm]]
     """Groups of observation terms; ``policy`` is required, ``critic`` is optional."""
     rewards: Mapping[str, RewardTerm]
@@ -155,6 +157,7 @@ _SCALARS = {
     "decimation": _whole,
     "episode_length_s": _positive,
     "action_clip": _positive,
+    "min_stance_time": _positive,
     "only_positive_rewards": _flag,
 }
 

@@ -104,8 +104,9 @@ def _keep_film(store: Store, result: StudyResult, pictures: Path) -> list[str]:
     except UserError as error:
         return [f"no video: {error}"]
     for run_id in (best.run_id, result.parent_run_id):
-        for film in films if run_id is not None else []:
-            store.log_artifact(run_id, film, "video")
+        if run_id is not None:
+            for film in films:
+                store.log_artifact(run_id, film, "video")
     return []
 
 
