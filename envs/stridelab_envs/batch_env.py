@@ -78,7 +78,11 @@ class BatchEnv:
         )
         self.generator = torch.Generator().manual_seed(seed)
         self.state = State(
-            self.sim, self.robot, self.generator, min_stance_time=task.min_stance_time
+            self.sim,
+            self.robot,
+            self.generator,
+            min_stance_time=task.min_stance_time,
+            min_switch_interval=task.min_switch_interval,
         )
         self.action_dim = self.robot.num_joints
         self.action_scale = _per_joint_scale(task, self.state)

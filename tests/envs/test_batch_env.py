@@ -120,7 +120,8 @@ def test_noise_and_scale(make_biped):
     obs, columns = env.reset()["policy"], env.layouts["policy"]
     assert torch.equal(obs[:, columns["base_quat"]], torch.tensor([[2.0, 0, 0, 0]] * 16))
     noise = obs[:, columns["joint_pos"]] / 3.0 - env.state.default_pose
-    assert 0.18 < noise.abs().max() <= 0.2 + 1e-6
+    assert -0.2 - 1e-6 <= noise.min() < -0.18
+    assert 0.18 < noise.max() <= 0.2 + 1e-6
     assert noise.abs().mean() == pytest.approx(0.1, rel=0.2)
     assert not torch.equal(noise, env.reset()["policy"][:, columns["joint_pos"]] / 3.0)
 
@@ -228,11 +229,17 @@ def test_reset_forgets_running_episodes(make_biped):
     for _ in range(3):
         env.step(torch.ones(2, 17))
     env.reset()
-    rewards = [env.step(torch.zeros(2, 17)) for _ in range(5)]
-    assert [step.truncated.any().item() for step in rewards] == [False] * 4 + [True]
-    expected = torch.stack([step.reward for step in rewards]).sum(dim=0)
-    torch.testing.assert_close(rewards[-1].log["episode/return"], expected)
-    assert rewards[-1].log["episode/length"].tolist() == [5.0, 5.0]
+    steps = [env.step(torch.zeros(2, 17)) for _ in range(5)]
+    assert [step.truncated.any().item() for step in steps] == [False] * 4 + [True]
+    log = steps[-1].log
+    assert log["episode/length"].tolist() == [5.0, 5.0]
+    expected = torch.stack([step.reward for step in steps]).sum(dim=0)
+    torch.testing.assert_close(log["episode/return"], expected)
+    rewards = sum(value for name, value in log.items() if name[:7] == "reward/")
+    torch.testing.assert_close(rewards * 5 * 0.02, expected)
+    column = env.layouts["policy"]["base_lin_vel"].start
+    velocity = torch.stack([step.final_obs["policy"][:, column] for step in steps]).mean(dim=0)
+    torch.testing.assert_close(log["metric/forward_velocity"], velocity)
 
 
 def test_desynchronize_moves_the_clock_and_not_the_log(make_biped):

@@ -14,6 +14,8 @@ from stridelab_envs.tasks import biped_walk
 DT = 0.02
 PRESETS = yaml.safe_load(Path(biped_walk.__file__).with_suffix(".yaml").read_text())
 BOTH, LEFT, RIGHT, AIR = [9.0, 9.0], [9.0, 0.0], [0.0, 9.0], [0.0, 0.0]
+A_STEP = [LEFT] * 6 + [BOTH] + [RIGHT] * 7
+"""A foot is in stance after 0.12 s alone, 6 steps: the switch comes in step 6 + 1 + 6 - 1."""
 
 
 @pytest.fixture
@@ -31,8 +33,9 @@ def freeze(monkeypatch):
 def rewards_of(make_biped, freeze, monkeypatch):
     """Return the rewards of hand-written steps: what the feet carry, and the base's state."""
 
-    def play(version, frames, *, velocity=0.0, height=0.42, quat=(1.0, 0.0, 0.0, 0.0)):
-        env = make_biped({"rewards": version, "terminations": {"tilted": None}}, quiet=True)
+    def play(version, frames, *, velocity=0.0, height=0.42, quat=(1.0, 0.0, 0.0, 0.0), **settings):
+        settings |= {"rewards": version, "terminations": {"tilted": None}}
+        env = make_biped(settings, quiet=True)
         env.sim.qpos[:, 2] = height
         env.sim.qpos[:, 3:7] = torch.tensor(quat, dtype=torch.float64)
         env.sim.qvel[:, 0] = velocity
@@ -85,17 +88,15 @@ def test_default_is_v7(rewards_of):
 
 def test_v6_walking(rewards_of):
     always = 2.0 + 1.0 * 0.4 + 0.5
-    frames = [LEFT] * 3 + [BOTH] + [RIGHT] * 4
-    expected = [always] * 6 + [always + 5.0] + [always]
-    rewards = rewards_of("v6", frames, velocity=0.4)
+    expected = [always] * 12 + [always + 5.0] + [always]
+    rewards = rewards_of("v6", A_STEP, velocity=0.4)
     assert rewards == pytest.approx([value * DT for value in expected])
 
 
 def test_v7_walking(rewards_of):
     always = 2.0 + 0.5 * 0.4 + 0.5 + 0.3
-    frames = [LEFT] * 3 + [BOTH] + [RIGHT] * 4
-    expected = [always] * 6 + [always + 8.0] + [always]
-    rewards = rewards_of("v7", frames, velocity=0.4)
+    expected = [always] * 12 + [always + 8.0] + [always]
+    rewards = rewards_of("v7", A_STEP, velocity=0.4)
     assert rewards == pytest.approx([value * DT for value in expected])
 
 
@@ -109,6 +110,14 @@ def test_v6_on_its_side(rewards_of):
     half = math.sqrt(0.5)
     rewards = rewards_of("v6", [AIR], height=0.1, quat=(half, half, 0.0, 0.0))
     assert rewards == pytest.approx([1.34 * DT])
+
+
+def test_steps_shorter_than_the_stance_time_earn_nothing(rewards_of):
+    frames = ([LEFT] * 5 + [RIGHT] * 5) * 2
+    assert rewards_of("v6", frames) == pytest.approx([2.5 * DT] * 20)
+    rewards = rewards_of("v6", frames, min_stance_time=0.1)
+    switches = [step for step, reward in enumerate(rewards) if reward > 3.0 * DT]
+    assert switches == [9, 14, 19]
 
 
 def test_hopping_earns_no_switch(rewards_of):

@@ -114,13 +114,15 @@ def test_scalars(task):
             "decimation": 10,
             "episode_length_s": 5,
             "action_clip": 1,
+            "min_stance_time": 0.2,
             "only_positive_rewards": True,
             "action_scale": 0.25,
         }
     )
     assert changed.control_dt == pytest.approx(0.025)
     assert changed.max_episode_steps == 200
-    assert (changed.action_clip, changed.only_positive_rewards) == (1.0, True)
+    assert (changed.action_clip, changed.min_stance_time) == (1.0, 0.2)
+    assert changed.only_positive_rewards is True
     assert changed.action_scale == 0.25
     groups = {"head": 0.1, "arms": 0.2, "legs": 0.3}
     assert task.with_overrides({"action_scale": groups}).action_scale == groups

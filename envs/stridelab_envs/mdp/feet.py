@@ -19,6 +19,7 @@ class FeetTracker:
         dt: Control period [s].
         force_threshold: A foot touches the ground above this vertical force [N].
         min_stance: Time [s] a foot must stand alone, without a break, to be the stance foot.
+        min_switch_interval: Least time [s] between two switches; alternating faster counts once.
     """
 
     def __init__(
@@ -29,10 +30,13 @@ class FeetTracker:
         *,
         force_threshold: float = 1.0,
         min_stance: float = 0.06,
+        min_switch_interval: float = 0.0,
     ) -> None:
         self.dt = dt
         self.force_threshold = force_threshold
-        self.min_stance = min_stance - 1e-6  # whole numbers of dt must not fall to rounding
+        # Whole numbers of dt must not fall to rounding.
+        self.min_stance = min_stance - 1e-6
+        self.min_switch_interval = min_switch_interval - 1e-6
         self.contact = torch.zeros(num_envs, num_feet, dtype=torch.bool)
         """Whether each foot touches the ground, ``(num_envs, num_feet)``."""
         self.air_time = torch.zeros(num_envs, num_feet)
@@ -75,8 +79,10 @@ class FeetTracker:
         self._alone_time += self.dt
         self._alone_time.masked_fill_(~alone, 0.0)
         settled = self._alone_time >= self.min_stance
-        new_stance = torch.where(settled.any(dim=1), settled.long().argmax(dim=1), self.stance)
-        self.switched = (new_stance != self.stance) & (self.stance >= 0)
-        self.stance = new_stance
+        candidate = torch.where(settled.any(dim=1), settled.long().argmax(dim=1), self.stance)
         self.time_since_switch += self.dt
+        first = self.stance < 0
+        rested = self.time_since_switch >= self.min_switch_interval
+        self.switched = (candidate != self.stance) & ~first & rested
+        self.stance = torch.where(self.switched | first, candidate, self.stance)
         self.time_since_switch.masked_fill_(self.switched, 0.0)

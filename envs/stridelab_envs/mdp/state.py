@@ -28,6 +28,7 @@ class State:
         generator: torch.Generator,
         *,
         min_stance_time: float = 0.06,
+        min_switch_interval: float = 0.0,
     ) -> None:
         self.sim = sim
         self.robot = robot
@@ -56,7 +57,13 @@ class State:
         """Action of the step before; zero at the start of an episode."""
         self.episode_step = torch.zeros(count, dtype=torch.long)
         """Control steps since the start of the episode, ``(num_envs,)``."""
-        self.feet = FeetTracker(count, len(robot.feet), self.dt, min_stance=min_stance_time)
+        self.feet = FeetTracker(
+            count,
+            len(robot.feet),
+            self.dt,
+            min_stance=min_stance_time,
+            min_switch_interval=min_switch_interval,
+        )
         self._cache: dict[str, Tensor] = {}
 
     def begin_step(self, action: Tensor) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from stridelab_envs.errors import ConfigError, unknown_name
@@ -35,6 +36,8 @@ class TaskConfig:
     """Actions are clipped to plus or minus this before they are used."""
     min_stance_time: float = 0.06
     """Time [s] a foot must carry the robot alone to count as the stance foot."""
+    min_switch_interval: float = 0.0
+    """Least time [s] between two counted changes of the stance foot."""
     observations: Mapping[str, Mapping[str, ObservationTerm]]
     """Groups of observation terms; ``policy`` is required, ``critic`` is optional."""
     rewards: Mapping[str, RewardTerm]
@@ -158,6 +161,7 @@ _SCALARS = {
     "episode_length_s": _positive,
     "action_clip": _positive,
     "min_stance_time": _positive,
+    "min_switch_interval": partial(number, low=0.0),
     "only_positive_rewards": _flag,
 }
 

@@ -1,0 +1,1 @@
+"""Throughput benchmarks: physics, environment, and whole training iterations against others."""
