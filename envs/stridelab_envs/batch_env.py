@@ -130,7 +130,13 @@ class BatchEnv:
         Args:
             actions: Joint targets in units of ``action_scale`` around the default pose,
                 ``(num_envs, action_dim)``; clipped to ``task.action_clip``.
+
+        Raises:
+            ValueError: If ``actions`` has another shape.
         """
+        if actions.shape != (self.num_envs, self.action_dim):
+            expected = (self.num_envs, self.action_dim)
+            raise ValueError(f"actions must have shape {expected}, got {tuple(actions.shape)}")
         state, clip = self.state, self.task.action_clip
         state.begin_step(actions.to(torch.float32).clamp(-clip, clip))
         failed = self.sim.step(state.default_pose + self.action_scale * state.action)

@@ -14,8 +14,8 @@ from stridelab_envs.tasks import biped_walk
 DT = 0.02
 PRESETS = yaml.safe_load(Path(biped_walk.__file__).with_suffix(".yaml").read_text())
 BOTH, LEFT, RIGHT, AIR = [9.0, 9.0], [9.0, 0.0], [0.0, 9.0], [0.0, 0.0]
-A_STEP = [LEFT] * 6 + [BOTH] + [RIGHT] * 7
-"""A foot is in stance after 0.12 s alone, 6 steps: the switch comes in step 6 + 1 + 6 - 1."""
+A_STEP = [LEFT] * 9 + [BOTH] + [RIGHT] * 4
+"""A foot is in stance after 0.06 s alone, 3 steps: the switch comes in step 9 + 1 + 3 - 1."""
 
 
 @pytest.fixture
@@ -113,11 +113,22 @@ def test_v6_on_its_side(rewards_of):
 
 
 def test_steps_shorter_than_the_stance_time_earn_nothing(rewards_of):
-    frames = ([LEFT] * 5 + [RIGHT] * 5) * 2
+    frames = ([LEFT] * 2 + [RIGHT] * 2) * 5
     assert rewards_of("v6", frames) == pytest.approx([2.5 * DT] * 20)
-    rewards = rewards_of("v6", frames, min_stance_time=0.1)
-    switches = [step for step, reward in enumerate(rewards) if reward > 3.0 * DT]
-    assert switches == [9, 14, 19]
+    frames = ([LEFT] * 5 + [RIGHT] * 5) * 2
+    assert switches_paid(rewards_of("v6", frames, min_stance_time=0.12)) == []
+    settings = {"min_stance_time": 0.1, "min_switch_interval": 0.0}
+    assert switches_paid(rewards_of("v6", frames, **settings)) == [9, 14, 19]
+
+
+def test_pattering_earns_a_switch_in_a_fifth_of_a_second_at_most(rewards_of):
+    # Each foot stands 4 steps and is settled in its third; 10 steps must pass between switches.
+    rewards = rewards_of("v6", ([LEFT] * 4 + [RIGHT] * 4) * 5)
+    assert switches_paid(rewards) == [14, 26, 38]
+
+
+def switches_paid(rewards):
+    return [step for step, reward in enumerate(rewards) if reward > 3.0 * DT]
 
 
 def test_hopping_earns_no_switch(rewards_of):

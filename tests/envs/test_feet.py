@@ -177,3 +177,9 @@ def test_reset_forgets_time_alone():
     tracker.reset(torch.tensor([0]))
     play(tracker, [LEFT] * 2)
     assert tracker.stance.item() == -1
+
+
+def test_switches_come_no_faster_than_the_interval():
+    tracker = FeetTracker(1, 2, DT, min_stance=2 * DT, min_switch_interval=5 * DT)
+    # Right is settled in step 3, too early, and again in step 7; left is the stance in between.
+    assert play(tracker, ([LEFT] * 2 + [RIGHT] * 2) * 3) == [7]

@@ -8,6 +8,7 @@ import mujoco
 import torch
 from torch import Tensor
 
+from stridelab_envs.errors import UserError, unknown_name
 from stridelab_envs.mdp.feet import FeetTracker
 from stridelab_envs.mdp.math import gravity_direction, rotate_inverse
 from stridelab_envs.physics import Simulation
@@ -65,6 +66,8 @@ class State:
             min_switch_interval=min_switch_interval,
         )
         self._cache: dict[str, Tensor] = {}
+        for name in ("sensordata", "actuator_force", "xpos", "cvel", "subtree_com"):
+            sim.read(name)  # bound before the first step, or its forces would be lost
 
     def begin_step(self, action: Tensor) -> None:
         """Take in the clipped action, ``(num_envs, num_joints)``, before physics moves on."""
@@ -169,9 +172,16 @@ class State:
         return self._once("episode_time", lambda: self.episode_step * self.dt)
 
     def joint_ids(self, names: tuple[str, ...]) -> list[int]:
-        """Return the places of joints or joint groups ``names`` in a joint vector."""
+        """Return the places of joints or joint groups ``names`` in a joint vector.
+
+        Raises:
+            UserError: If the robot has no such joint or group.
+        """
         found: list[int] = []
+        known = (*self.robot.joints, *self.robot.joint_groups)
         for name in names:
+            if name not in known:
+                raise UserError(f"{self.robot.name}: {unknown_name('joint', name, known)}")
             members = self.robot.joint_groups.get(name, (name,))
             found += [self._joint_index[member] for member in members]
         return found

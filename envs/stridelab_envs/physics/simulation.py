@@ -21,6 +21,13 @@ _VELOCITY_LIMIT = 1e4
 """A generalised velocity beyond this [m/s or rad/s] is an explosion, not motion."""
 
 
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Simulation:
     """``num_envs`` simulations of one model; fields are read as float32 tensors.
 
@@ -53,7 +60,7 @@ class Simulation:
         self.decimation = decimation
         self.failures = 0
         """Simulations restarted since the start because MuJoCo failed or turned non-finite."""
-        threads = num_threads or len(os.sched_getaffinity(0))
+        threads = num_threads or available_cores()
         self.batch = Batch(model, nsim=num_envs, nthread=min(threads, num_envs))
         self.qpos = torch.from_numpy(self.batch.bind("qpos"))
         self.qvel = torch.from_numpy(self.batch.bind("qvel"))
@@ -74,18 +81,26 @@ class Simulation:
     def read(self, name: str) -> Tensor:
         """Return field ``name`` as float32, ``(num_envs, ...)``; copied at most once per step.
 
-        The tensor is refilled after each step: clone what must outlive it.
+        The tensor is refilled after each step: clone what must outlive it. Forces must have been
+        read once before the step whose values are wanted.
         """
         if name not in self._float32:
-            source = self.batch.bind(name)
-            if name not in ("qpos", "qvel", "ctrl"):
-                self.batch.forward(stage=_STAGE_VEL)  # a field bound late is zero until a call
-            self._float32[name] = torch.zeros(source.shape, dtype=torch.float32)
+            self._bind(name)
         tensor = self._float32[name]
         if name not in self._fresh:
             np.copyto(tensor.numpy(), self.batch.bind(name), casting="same_kind")
             self._fresh.add(name)
         return tensor
+
+    def _bind(self, name: str) -> None:
+        source = self.batch.bind(name)
+        if name not in ("qpos", "qvel", "ctrl"):
+            # The field is zero until the next call. That call puts other simulations' forces into
+            # the fields bound already (threads share an MjData), so those are copied out first.
+            for known in self._float32:
+                self.read(known)
+            self.batch.forward(stage=_STAGE_VEL)
+        self._float32[name] = torch.zeros(source.shape, dtype=torch.float32)
 
     def step(self, targets: Tensor) -> Tensor:
         """Advance one control step.

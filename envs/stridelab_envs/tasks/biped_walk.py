@@ -78,7 +78,7 @@ def biped_walk() -> TaskConfig:
             }
         },
         rewards=_REWARDS,
-        reward_presets=_presets(),
+        reward_presets={name: dict(weights) for name, weights in _presets().items()},
         terminations={
             "base_too_low": StateTerm(
                 func=terminations.base_too_low, params={"height": 0.6 * STANDING_HEIGHT}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -100,7 +100,12 @@ class TaskConfig:
             else:
                 known = [*_SCALARS, "action_scale", "rewards", "observations", *_KIND]
                 raise ConfigError(key, unknown_name("task setting", key, known))
-        return replace(self, **changes)
+        changed = replace(self, **changes)
+        if changed.max_episode_steps < 1:
+            raise ConfigError(
+                "episode_length_s", f"must be at least one control step, {changed.control_dt:g} s"
+            )
+        return changed
 
     def _override_rewards(self, value: Any) -> dict[str, RewardTerm]:
         if isinstance(value, str):
@@ -155,7 +160,7 @@ def _flag(path: str, value: Any) -> bool:
     return value
 
 
-_SCALARS = {
+_SCALARS: dict[str, Callable[[str, Any], Any]] = {
     "timestep": _positive,
     "decimation": _whole,
     "episode_length_s": _positive,
@@ -220,7 +225,10 @@ def _observation(path: str, term: ObservationTerm, value: Any) -> ObservationTer
 
 
 def _group(path: str, terms: Mapping[str, ObservationTerm], value: Any) -> Mapping[str, Any]:
-    return _override_table(terms, _as_mapping(value, path), path, "observation", _observation)
+    left = _override_table(terms, _as_mapping(value, path), path, "observation", _observation)
+    if not left:
+        raise ConfigError(path, "must keep at least one observation")
+    return left
 
 
 def _parameters(path: str, term: Any, value: Any) -> Any:

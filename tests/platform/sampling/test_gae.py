@@ -71,6 +71,7 @@ def test_a_perfect_value_leaves_no_advantage(gae_lambda):
 
 
 def test_lambda_1_gives_discounted_rewards():
+    torch.manual_seed(0)
     rewards, values = torch.randn(4, 3), torch.randn(5, 3)
     _, returns = advantages_and_returns(
         rewards, values, never(rewards), never(rewards), NO_VALUES, gamma=0.5, gae_lambda=1.0
@@ -81,6 +82,7 @@ def test_lambda_1_gives_discounted_rewards():
 
 
 def test_lambda_0_gives_one_step_errors():
+    torch.manual_seed(0)
     rewards, values = torch.randn(4, 3), torch.randn(5, 3)
     advantages, returns = advantages_and_returns(
         rewards, values, never(rewards), never(rewards), NO_VALUES, gamma=0.9, gae_lambda=0.0
