@@ -45,6 +45,44 @@ def tiny_experiment(tiny):
     return build
 
 
+@pytest.fixture
+def tiny_env(tiny_experiment):
+    """Four environments of the tiny experiment."""
+    from stridelab_envs.registry import make_env
+
+    return make_env(tiny_experiment().task_config(), num_envs=4, seed=0, num_threads=1)
+
+
+@pytest.fixture
+def tiny_module(tiny_experiment, tiny_env):
+    """A policy whose weights and normaliser are not those it starts with."""
+    import torch
+
+    from stridelab.algorithms.ppo.config import module_spec
+    from stridelab_envs.gym import action_space, observation_space
+
+    experiment = tiny_experiment()
+    spec = module_spec(experiment.model, experiment.task_config())
+    spec.observation_space, spec.action_space = observation_space(tiny_env), action_space(tiny_env)
+    torch.manual_seed(0)
+    module = spec.build()
+    module.update_normalizers({"policy": torch.randn(50, 48) * 3.0 + 1.0})
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return module
+
+
+@pytest.fixture
+def tiny_bundle(tmp_path, tiny_module, tiny_env, tiny_experiment):
+    """Folder of a policy bundle after 1234 environment steps."""
+    from stridelab.export.bundle import describe_env, save_bundle
+
+    folder = tmp_path / "policy"
+    save_bundle(folder, tiny_module, tiny_experiment(), describe_env(tiny_env), 1234)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def local_ray():
     """A Ray cluster of two cores, taken down before the next module."""

@@ -149,7 +149,11 @@ class HandLoop:
         mean, value = mean.float(), value.squeeze(-1).float()
         log_ratio = _log_prob(batch.actions[ids], mean, self.log_std) - batch.log_prob[ids]
         ratio = log_ratio.exp()
-        advantages, returns, old_value = batch.advantages[ids], batch.returns[ids], batch.values[ids]
+        advantages, returns, old_value = (
+            batch.advantages[ids],
+            batch.returns[ids],
+            batch.values[ids],
+        )
         surrogate = -torch.minimum(
             ratio * advantages, ratio.clamp(1.0 - clip, 1.0 + clip) * advantages
         )

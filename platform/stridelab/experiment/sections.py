@@ -200,6 +200,10 @@ class AlgorithmSection(Section):
     precision: Literal["fp32", "bf16"] = Field(
         default="bf16", description="Number format of matrix products in learning."
     )
+    compile: bool = Field(
+        default=False,
+        description="Compile the loss: needs a C++ compiler and a minute, pays in long runs.",
+    )
 
 
 class TrainSection(Section):

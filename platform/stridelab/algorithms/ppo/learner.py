@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,9 @@ class PPOLearner(TorchLearner):
         super().build()
         self._generator = torch.Generator().manual_seed(int(self.config.seed or 0))
         self._learning_rate = self._settings.learning_rate
+        self._loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = self._compute_loss
+        if self._settings.compile:
+            self._loss = torch.compile(self._compute_loss, dynamic=False)
 
     @property
     def _settings(self) -> AlgorithmSection:
@@ -168,39 +171,51 @@ class PPOLearner(TorchLearner):
         return self._policy.get_train_action_dist_cls().from_logits(inputs)
 
     def _update_minibatch(self, batch: Batch) -> dict[str, Tensor]:
+        total, statistics = self._loss(
+            batch.obs, batch.actions, batch.logp, batch.advantages, batch.returns, batch.values
+        )
+        if self._settings.schedule == "adaptive":
+            self._adapt_learning_rate(float(statistics["policy/approx_kl"]))
+        self._apply(total)
+        return statistics
+
+    def _compute_loss(
+        self,
+        obs: dict[str, Tensor],
+        actions: Tensor,
+        old_logp: Tensor,
+        advantages: Tensor,
+        returns: Tensor,
+        old_values: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and, without gradient, its statistics; arguments as in :class:`Batch`.
+
+        Plain tensors come in, so that ``torch.compile`` can take the whole of it.
+        """
         settings = self._settings
         with self._autocast():
-            inputs, values = self._policy.evaluate(batch.obs)
+            inputs, values = self._policy.evaluate(obs)
         dist = self._distribution(inputs)
-        log_ratio = dist.logp(batch.actions) - batch.logp
+        log_ratio = dist.logp(actions) - old_logp
         ratio = log_ratio.exp()
         entropy = dist.entropy().mean()
-        policy_loss = surrogate_loss(ratio, batch.advantages, settings.clip_param)
-        critic_loss = value_loss(
-            values,
-            batch.returns,
-            batch.values,
-            settings.clip_param if settings.clip_value_loss else None,
-        )
+        policy_loss = surrogate_loss(ratio, advantages, settings.clip_param)
+        clip = settings.clip_param if settings.clip_value_loss else None
+        critic_loss = value_loss(values, returns, old_values, clip)
         entropy_loss = -settings.entropy_coef * entropy
         total = policy_loss + settings.value_loss_coef * critic_loss + entropy_loss
-        with torch.no_grad():
+        statistics = {
+            "loss/policy": policy_loss,
+            "loss/value": critic_loss,
+            "loss/entropy": entropy_loss,
+            "loss/total": total,
+            "policy/entropy": entropy,
+            "policy/std": dist.log_std.exp().mean(),
             # Unbiased and never negative: Schulman 2020, "Approximating KL divergence", k3.
-            kl = (ratio - 1.0 - log_ratio).mean()
-            clipped = ((ratio - 1.0).abs() > settings.clip_param).float().mean()
-        if settings.schedule == "adaptive":
-            self._adapt_learning_rate(float(kl))
-        self._apply(total)
-        return {
-            "loss/policy": policy_loss.detach(),
-            "loss/value": critic_loss.detach(),
-            "loss/entropy": entropy_loss.detach(),
-            "loss/total": total.detach(),
-            "policy/entropy": entropy.detach(),
-            "policy/std": dist.log_std.detach().exp().mean(),
-            "policy/approx_kl": kl,
-            "policy/clip_fraction": clipped,
+            "policy/approx_kl": (ratio - 1.0 - log_ratio).mean(),
+            "policy/clip_fraction": ((ratio - 1.0).abs() > settings.clip_param).float().mean(),
         }
+        return total, {name: value.detach() for name, value in statistics.items()}
 
     def _adapt_learning_rate(self, kl: float) -> None:
         self._learning_rate = adapted_learning_rate(

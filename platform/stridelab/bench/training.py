@@ -1,0 +1,71 @@
+"""Contenders that train: the platform itself, and the loop written by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from stridelab.bench.hand_loop import HandLoop
+from stridelab.bench.workload import SEED, bench_env, bench_experiment, register
+
+
+def start_ray(num_cpus: int) -> None:
+    """Start a Ray of this process's own, as small as it goes."""
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=512 * 2**20,
+    )
+
+
+class PlatformTraining:
+    """``train()`` of the platform's own PPO, as a trial calls it."""
+
+    def __init__(self, num_envs: int, num_threads: int, precision: str) -> None:
+        from stridelab.algorithms.ppo import build_config
+
+        start_ray(num_cpus=1)
+        register()
+        torch.set_num_threads(num_threads)
+        experiment = bench_experiment(num_envs, precision)
+        config = build_config(experiment, seed=SEED, num_threads=num_threads)
+        self.algorithm: Any = config.build_algo()
+
+    def prepare(self) -> None:
+        """Nothing: the next iteration continues."""
+
+    def run(self) -> int:
+        """Train one iteration."""
+        before = self.algorithm.env_steps
+        self.algorithm.train()
+        return int(self.algorithm.env_steps - before)
+
+    def close(self) -> None:
+        """Stop Ray."""
+        import ray
+
+        self.algorithm.stop()
+        ray.shutdown()
+
+
+class HandLoopTraining:
+    """One iteration of :class:`HandLoop`."""
+
+    def __init__(self, num_envs: int, num_threads: int, precision: str) -> None:
+        torch.set_num_threads(num_threads)
+        self.loop = HandLoop(bench_env(num_envs, num_threads), precision)
+
+    def prepare(self) -> None:
+        """Nothing: the next iteration continues."""
+
+    def run(self) -> int:
+        """Train one iteration."""
+        return self.loop.iterate()
+
+    def close(self) -> None:
+        """Nothing to stop."""
