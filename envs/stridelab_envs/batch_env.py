@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -162,6 +163,27 @@ class BatchEnv:
                 for group, value in final_obs.items()
             }
         return Step(obs, reward, terminated, truncated, final_obs, log)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return everything that decides how the environments go on, random draws included."""
+        return {
+            "simulation": self.sim.get_state(),
+            "state": self.state.get_state(),
+            "generator": self.generator.get_state(),
+            "sums": [value.clone() for value in self._sums()],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`get_state` returned; ``num_envs`` and the task must be equal."""
+        self.sim.set_state(state["simulation"])
+        self.state.set_state(state["state"])
+        self.generator.set_state(state["generator"])
+        for own, value in zip(self._sums(), state["sums"], strict=True):
+            own.copy_(value)
+
+    def _sums(self) -> tuple[Tensor, ...]:
+        """Return what is summed up over the running episodes."""
+        return self._reward_sums, self._metric_sums, self._return, self._steps
 
     def _terminations(self) -> Tensor:
         terminated = torch.zeros(self.num_envs, dtype=torch.bool)

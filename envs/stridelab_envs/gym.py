@@ -65,7 +65,11 @@ class StridelabVectorEnv(VectorEnv):
     ) -> tuple[NumpyObservation, dict[str, Any]]:
         """Start a new episode everywhere; one ``seed`` serves all environments."""
         if seed is not None:
-            first = seed if isinstance(seed, int | np.integer) else next((s for s in seed if s is not None), 0)
+            first = (
+                seed
+                if isinstance(seed, int | np.integer)
+                else next((s for s in seed if s is not None), 0)
+            )
             self.batch_env.seed(int(first))
         return _to_numpy(self.batch_env.reset()), {}
 

@@ -87,3 +87,12 @@ class FeetTracker:
         self.switched = (candidate != self.stance) & ~first & rested
         self.stance = torch.where(self.switched | first, candidate, self.stance)
         self.time_since_switch.masked_fill_(self.switched, 0.0)
+
+    def get_state(self) -> dict[str, Tensor]:
+        """Return what the tracker remembers."""
+        return {name: value.clone() for name, value in vars(self).items() if torch.is_tensor(value)}
+
+    def set_state(self, state: dict[str, Tensor]) -> None:
+        """Take over what :meth:`get_state` returned."""
+        for name, value in state.items():
+            setattr(self, name, value.clone())

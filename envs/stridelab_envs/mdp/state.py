@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import mujoco
 import torch
@@ -87,6 +88,23 @@ class State:
         self.action = self.action.index_fill(0, ids, 0.0)
         self.last_action = self.last_action.index_fill(0, ids, 0.0)
         self.feet.reset(ids)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return what is remembered from step to step."""
+        return {
+            "action": self.action.clone(),
+            "last_action": self.last_action.clone(),
+            "episode_step": self.episode_step.clone(),
+            "feet": self.feet.get_state(),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`get_state` returned."""
+        self._cache.clear()
+        self.action = state["action"].clone()
+        self.last_action = state["last_action"].clone()
+        self.episode_step = state["episode_step"].clone()
+        self.feet.set_state(state["feet"])
 
     def _once(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         if name not in self._cache:

@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 _STAGE_VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
 _STAGE_NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
+_STATE_FIELDS = ("time", "qpos", "qvel", "act", "history", "qacc_warmstart", "ctrl")
+"""Fields that together decide how the simulations go on."""
 _VELOCITY_LIMIT = 1e4
 """A generalised velocity beyond this [m/s or rad/s] is an explosion, not motion."""
 
@@ -138,6 +140,17 @@ class Simulation:
     def forward(self, ids: Tensor) -> None:
         """Make the derived fields of ``ids (k,)`` current after their state was written."""
         self.batch.forward(ids=ids.numpy(), stage=_STAGE_VEL)
+        self._fresh.clear()
+
+    def get_state(self) -> dict[str, Tensor]:
+        """Return what decides how the simulations go on, each field ``(num_envs, ...)``."""
+        return {name: torch.from_numpy(self.batch.bind(name)).clone() for name in _STATE_FIELDS}
+
+    def set_state(self, state: dict[str, Tensor]) -> None:
+        """Take over what :meth:`get_state` returned."""
+        for name, value in state.items():
+            torch.from_numpy(self.batch.bind(name)).copy_(value)
+        self.batch.forward(stage=_STAGE_VEL)
         self._fresh.clear()
 
     def data(self, index: int) -> mujoco.MjData:

@@ -19,6 +19,7 @@ from stridelab_envs.batch_env import BatchEnv
 from stridelab_envs.gym import action_space, observation_space
 
 COMPONENT_RL_MODULE = "rl_module"
+COMPONENT_ENV = "env"
 WEIGHTS_SEQ_NO = "weights_seq_no"
 
 
@@ -139,21 +140,42 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     def get_state(
         self, components: Any = None, *, not_components: Any = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Return the weights and their sequence number."""
+        """Return the weights and, of the local runner, the state of its environments.
+
+        Remote runners start their episodes afresh after a restart, so theirs is not kept.
+        """
         state: dict[str, Any] = {WEIGHTS_SEQ_NO: self._weights_seq_no}
         if self._check_component(COMPONENT_RL_MODULE, components, not_components):
             weights = self.module.get_state(inference_only=kwargs.get("inference_only", False))
             state[COMPONENT_RL_MODULE] = {DEFAULT_MODULE_ID: weights}
+        local = self.env is not None and not self.worker_index
+        if local and self._check_component(COMPONENT_ENV, components, not_components):
+            state[COMPONENT_ENV] = {
+                "batch_env": self._env.get_state(),
+                "obs": self._obs,
+                "torch_rng": torch.get_rng_state(),
+            }
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over weights, where ``state`` holds any."""
+        """Take over weights and environments, where ``state`` holds any."""
         weights = state.get(COMPONENT_RL_MODULE)
         if isinstance(weights, ray.ObjectRef):
             weights = ray.get(weights)
         if weights:
             self.module.set_state(weights.get(DEFAULT_MODULE_ID, weights))
             self._weights_seq_no = int(state.get(WEIGHTS_SEQ_NO, 0))
+        envs = state.get(COMPONENT_ENV)
+        if envs is not None and self._same_envs(envs["obs"]):
+            self._env.set_state(envs["batch_env"])
+            self._obs = envs["obs"]
+            torch.set_rng_state(envs["torch_rng"])
+
+    def _same_envs(self, obs: dict[str, Tensor]) -> bool:
+        """Say whether saved environments fit: restoring with other resources starts them afresh."""
+        if self.env is None or self.worker_index:
+            return False
+        return {g: o.shape for g, o in obs.items()} == {g: o.shape for g, o in self._obs.items()}
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what builds an equal runner."""
