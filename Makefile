@@ -1,14 +1,14 @@
-# Every target makes its own virtual environment first; see scripts in tools/.
+# Every target makes its own virtual environment first.
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test test-quick lint ui bench clean
+.PHONY: demo test lint ui clean
 
 demo: $(VENV)/ready          ## a small sweep from YAML to MLflow, in minutes
 	$(RUN)/stridelab sweep experiments/sweeps/biped_demo.yaml
 	@echo
-	@echo "Now run:  make ui   and open http://127.0.0.1:5000"
+	@echo "Now run:  make ui   and open the address it prints."
 
 test: $(VENV)/ready lint     ## every check and every test
 	$(RUN)/python -m pytest

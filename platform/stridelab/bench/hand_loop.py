@@ -58,7 +58,7 @@ class HandLoop:
         self.actor = _perceptron(size, num_actions)
         self.critic = _perceptron(size, 1)
         with torch.no_grad():
-            self.actor[-1].weight.mul_(0.01)  # type: ignore[operator, union-attr]
+            self.actor[-1].weight.mul_(0.01)  # type: ignore[operator]
         self.log_std = nn.Parameter(torch.zeros(num_actions))
         self.parameters = [*self.actor.parameters(), *self.critic.parameters(), self.log_std]
         self.learning_rate = SETTINGS.learning_rate

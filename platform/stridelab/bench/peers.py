@@ -8,7 +8,6 @@ are imported by name, and only in the process that runs them.
 from __future__ import annotations
 
 import multiprocessing
-import tempfile
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -64,7 +63,6 @@ class RslRlTraining:
     """``OnPolicyRunner.learn`` for one iteration."""
 
     def __init__(self, num_envs: int, num_threads: int, precision: str) -> None:
-        torch.set_num_threads(num_threads)
         torch.manual_seed(SEED)
         network = {
             "class_name": "MLPModel",
@@ -123,6 +121,7 @@ class NextStepVectorEnv(StridelabVectorEnv):
     """
 
     def __init__(self, num_envs: int, num_threads: int) -> None:
+        torch.set_num_threads(num_threads)
         register()
         super().__init__(TASK_ID, num_envs, seed=SEED, num_threads=num_threads)
         self.single_observation_space = self.single_observation_space[POLICY]
@@ -198,8 +197,8 @@ class RllibTraining:
             )
         )
         config.debugging(seed=SEED, log_level="ERROR")
-        torch.set_num_threads(num_threads)
         self.algorithm: Any = config.build_algo()
+        torch.set_num_threads(num_threads)  # in this process the learner's
         self.env_steps = 0
 
     def prepare(self) -> None:
@@ -242,11 +241,10 @@ class StableBaselinesTraining:
 
     Args:
         num_envs: Environments and processes.
-        num_threads: Threads of torch in the learning process.
         steps: Steps of each environment in an iteration.
     """
 
-    def __init__(self, num_envs: int, num_threads: int, steps: int) -> None:
+    def __init__(self, num_envs: int, steps: int) -> None:
         baselines = import_module("stable_baselines3")
         vectorized = import_module("stable_baselines3.common.vec_env")
         # The children then start as copies of a process that has these imported already.
@@ -254,7 +252,6 @@ class StableBaselinesTraining:
         envs = vectorized.SubprocVecEnv([partial(FlatEnv)] * num_envs)
         self.envs = vectorized.VecNormalize(envs, norm_reward=False, gamma=SETTINGS.gamma)
         self.env_steps = num_envs * steps
-        torch.set_num_threads(num_threads)
         self.model = baselines.PPO(
             "MlpPolicy",
             self.envs,

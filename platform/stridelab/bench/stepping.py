@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import mujoco
-import torch
 from mujoco.batch import Batch
 from torch import Tensor
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from stridelab.bench.hand_loop import HandLoop
 from stridelab.bench.workload import SEED, bench_env, bench_experiment, register
 
@@ -31,7 +29,6 @@ class PlatformTraining:
 
         start_ray(num_cpus=1)
         register()
-        torch.set_num_threads(num_threads)
         experiment = bench_experiment(num_envs, precision)
         config = build_config(experiment, seed=SEED, num_threads=num_threads)
         self.algorithm: Any = config.build_algo()
@@ -57,7 +54,6 @@ class HandLoopTraining:
     """One iteration of :class:`HandLoop`."""
 
     def __init__(self, num_envs: int, num_threads: int, precision: str) -> None:
-        torch.set_num_threads(num_threads)
         self.loop = HandLoop(bench_env(num_envs, num_threads), precision)
 
     def prepare(self) -> None:

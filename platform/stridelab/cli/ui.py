@@ -24,6 +24,8 @@ def command(
     database = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not database.is_file():
         raise UserError(f"{database}: no runs yet; `make demo` or `stridelab train` makes some")
-    stderr.print(f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C ends it)", highlight=False)
+    # Without the last part the UI of MLflow 3 opens on its pages for language models.
+    address = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+    stderr.print(f"MLflow UI: {address}  (Ctrl-C ends it)", highlight=False, soft_wrap=True)
     arguments = ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, *arguments, "--backend-store-uri", uri])

@@ -104,6 +104,10 @@ def open_store(uri: str, experiment_name: str, storage_path: str | Path) -> Stor
     return store
 
 
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Lets the UI open on the table of runs, not on pages for language models."""
+
+
 class Store:
     """One MLflow experiment to write to; made by :func:`open_store`, used from one thread.
 
@@ -139,7 +143,9 @@ class Store:
         found = self._client.get_experiment_by_name(self._experiment_name)
         if found is None:
             try:
-                made = self._client.create_experiment(self._experiment_name, self._artifacts)
+                made = self._client.create_experiment(
+                    self._experiment_name, self._artifacts, tags=_EXPERIMENT_TAGS
+                )
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":  # made by another process
                     raise

@@ -87,12 +87,21 @@ def keep_results(result: StudyResult) -> list[str]:
         for outcome in result.outcomes:
             _keep_trial(store, outcome, result, pictures)
         if result.parent_run_id is not None:
+            _keep_best_metrics(store, result, result.parent_run_id)
             for picture in _compare(result, pictures):
                 store.log_artifact(result.parent_run_id, picture, "plots")
         problems = _keep_film(store, result, pictures)
     finally:
         store.close()
     return problems
+
+
+def _keep_best_metrics(store: Store, result: StudyResult, run_id: str) -> None:
+    """Give the parent the best trial's last metrics, so that sweeps compare in one table."""
+    best = best_outcome(result)
+    if best is not None:
+        store.log_metrics(run_id, best.metrics, int(best.metrics["env_steps"]))
+        store.set_tags(run_id, {"stridelab.best": f"{best.label} seed={best.seed}"})
 
 
 def _keep_film(store: Store, result: StudyResult, pictures: Path) -> list[str]:
@@ -114,7 +123,7 @@ def _keep_trial(store: Store, outcome: Outcome, result: StudyResult, pictures: P
     if outcome.run_id is None:
         return
     if outcome.checkpoint is not None:
-        store.log_artifact(outcome.run_id, outcome.checkpoint / POLICY_FOLDER)
+        store.log_artifact(outcome.run_id, outcome.checkpoint / POLICY_FOLDER, POLICY_FOLDER)
     for name, curve in outcome.curves.items():
         path = pictures / outcome.run_id / _file_name(name)
         label = f"{outcome.label} seed={outcome.seed}"

@@ -1,5 +1,7 @@
 """The runner against a second environment that executes the recorded actions again."""
 
+import copy
+
 import pytest
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
@@ -147,6 +149,30 @@ def test_state_goes_from_one_runner_to_another(config):
     after = target.module.forward_exploration({Columns.OBS: {"policy": obs["policy"][0]}})
     key = Columns.ACTION_DIST_INPUTS
     assert not torch.equal(before[key], after[key])
+
+
+def test_a_restored_runner_goes_on_in_the_middle_of_its_episodes(config):
+    runner = BatchedEnvRunner(config=config)
+    runner.sample()
+    state = copy.deepcopy(runner.get_state())
+    expected = runner.sample()
+    config.debugging(seed=SEED + 1)
+    other = BatchedEnvRunner(config=config)
+    other.set_state(state)
+    rollout = other.sample()
+    for name in ("actions", "logp", "rewards", "terminated", "truncated"):
+        assert torch.equal(getattr(rollout, name), getattr(expected, name)), name
+    assert torch.equal(rollout.obs["policy"], expected.obs["policy"])
+    for name, values in expected.episodes.items():
+        assert torch.equal(rollout.episodes[name], values), name
+
+
+def test_weights_alone_leave_the_environments_as_they_are(config):
+    source, target = BatchedEnvRunner(config=config), BatchedEnvRunner(config=config)
+    target.sample()
+    obs = target._obs["policy"].clone()
+    target.set_state(source.get_state(components=COMPONENT_RL_MODULE))
+    assert torch.equal(target.sample().obs["policy"][0], obs)
 
 
 def test_state_of_a_checkpoint_component_and_empty_state(runner):

@@ -38,7 +38,9 @@ def test_grid_times_seeds(cases):
     ]
     assert combinations == [(name, n) for name in ("v6", "v7") for n in (1, 2, 3)]
     assert [case["seed"] for case in drawn] == [0, 1] * 6
-    assert all(a["assignment"] == b["assignment"] for a, b in zip(drawn[::2], drawn[1::2]))
+    assert all(
+        a["assignment"] == b["assignment"] for a, b in zip(drawn[::2], drawn[1::2], strict=True)
+    )
 
 
 def test_each_sample_runs_through_all_grids(cases):
