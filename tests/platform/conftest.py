@@ -26,10 +26,16 @@ TINY = {
 """Two iterations of 16 environments and 8 steps; networks of one layer of 16 units."""
 
 
+@pytest.fixture(scope="session")
+def tiny_tree() -> dict:
+    """The tiny experiment as nested mappings, to be left as it is."""
+    return TINY
+
+
 @pytest.fixture
-def tiny() -> dict:
+def tiny(tiny_tree) -> dict:
     """The tiny experiment as nested mappings, to change at will."""
-    return copy.deepcopy(TINY)
+    return copy.deepcopy(tiny_tree)
 
 
 @pytest.fixture

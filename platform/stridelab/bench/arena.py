@@ -156,6 +156,7 @@ def _environment(num_threads: int) -> dict[str, str]:
     }
     # A contender starts a Ray of its own; it must never work on somebody's cluster.
     variables.pop("RAY_ADDRESS", None)
+    variables.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     return variables
 
 

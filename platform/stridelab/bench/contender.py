@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any
 
 
-class Contender(Protocol):
+class Contender(ABC):
     """The part that runs in a process of its own."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 (most have nothing to do)
         """Get ready for a round; not timed."""
 
+    @abstractmethod
     def run(self) -> int:
         """Do one round and return the environment steps it took."""
-        ...
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Stop processes that this one has started."""
 
 

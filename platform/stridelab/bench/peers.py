@@ -8,7 +8,6 @@ are imported by name, and only in the process that runs them.
 from __future__ import annotations
 
 import multiprocessing
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stridelab.bench.contender import Contender
 from stridelab.bench.training import start_ray
 from stridelab.bench.workload import (
     HIDDEN,
@@ -59,10 +59,19 @@ class RslRlEnv:
         return self.get_observations(), step.reward, done, {"time_outs": step.truncated}
 
 
-class RslRlTraining:
-    """``OnPolicyRunner.learn`` for one iteration."""
+class RslRlTraining(Contender):
+    """``OnPolicyRunner.learn`` for one iteration.
 
-    def __init__(self, num_envs: int, num_threads: int, precision: str) -> None:
+    Args:
+        num_envs: Environments.
+        num_threads: Physics threads.
+        precision: ``bf16`` for rsl_rl's mixed precision, else ``fp32``.
+        compiled: Compile the networks; needs a C++ compiler.
+    """
+
+    def __init__(
+        self, num_envs: int, num_threads: int, precision: str, compiled: bool = False
+    ) -> None:
         torch.manual_seed(SEED)
         network = {
             "class_name": "MLPModel",
@@ -74,6 +83,7 @@ class RslRlTraining:
             "num_steps_per_env": SETTINGS.num_steps_per_env,
             "save_interval": 10**9,
             "check_for_nan": False,
+            "torch_compile_mode": "default" if compiled else None,
             "obs_groups": {"actor": [POLICY], "critic": [POLICY]},
             "actor": {
                 **network,
@@ -101,16 +111,10 @@ class RslRlTraining:
         self.runner = runner(RslRlEnv(num_envs, num_threads), config, log_dir=None, device="cpu")
         self.env_steps = num_envs * SETTINGS.num_steps_per_env
 
-    def prepare(self) -> None:
-        """Nothing: the next iteration continues."""
-
     def run(self) -> int:
         """Train one iteration."""
         self.runner.learn(num_learning_iterations=1)
         return self.env_steps
-
-    def close(self) -> None:
-        """Nothing to stop."""
 
 
 class NextStepVectorEnv(StridelabVectorEnv):
@@ -141,7 +145,7 @@ class NextStepVectorEnv(StridelabVectorEnv):
         return flat, reward, terminated, truncated, {}
 
 
-class RllibTraining:
+class RllibTraining(Contender):
     """``train()`` of RLlib's own PPO with its own runner, learner and default network.
 
     Observations are not normalised: RLlib's connector for it would cost a call for each
@@ -201,9 +205,6 @@ class RllibTraining:
         torch.set_num_threads(num_threads)  # in this process the learner's
         self.env_steps = 0
 
-    def prepare(self) -> None:
-        """Nothing: the next iteration continues."""
-
     def run(self) -> int:
         """Train one iteration."""
         result = self.algorithm.train()
@@ -236,7 +237,7 @@ class FlatEnv(gymnasium.ObservationWrapper):
         return flat
 
 
-class StableBaselinesTraining:
+class StableBaselinesTraining(Contender):
     """``PPO.learn`` of Stable-Baselines3 for one iteration, one process for each environment.
 
     Args:
@@ -249,7 +250,7 @@ class StableBaselinesTraining:
         vectorized = import_module("stable_baselines3.common.vec_env")
         # The children then start as copies of a process that has these imported already.
         multiprocessing.set_forkserver_preload([__name__, "stable_baselines3.common.vec_env"])
-        envs = vectorized.SubprocVecEnv([partial(FlatEnv)] * num_envs)
+        envs = vectorized.SubprocVecEnv([FlatEnv] * num_envs)
         self.envs = vectorized.VecNormalize(envs, norm_reward=False, gamma=SETTINGS.gamma)
         self.env_steps = num_envs * steps
         self.model = baselines.PPO(
@@ -273,9 +274,6 @@ class StableBaselinesTraining:
             seed=SEED,
             device="cpu",
         )
-
-    def prepare(self) -> None:
-        """Nothing: the next iteration continues."""
 
     def run(self) -> int:
         """Train one iteration."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from stridelab.bench.arena import Match
 from stridelab.bench.suites import Ratio, Size, Suite
@@ -107,7 +108,7 @@ def tables(record: dict[str, Any]) -> Group:
             f"{rate['env_steps_per_round']:,}",
         )
     for name, reason in record["skipped"].items():
-        rates.add_row(name, "-", reason, "-")
+        rates.add_row(name, "-", Text(reason), "-")
     ratios = Table("ratio", "of", "to", "median", "range", "rounds")
     for name, entry in record["ratio_rounds"].items():
         ratios.add_row(

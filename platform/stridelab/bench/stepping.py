@@ -8,6 +8,7 @@ import mujoco
 from mujoco.batch import Batch
 from torch import Tensor
 
+from stridelab.bench.contender import Contender
 from stridelab.bench.workload import bench_env, random_actions
 from stridelab_envs.batch_env import BatchEnv
 from stridelab_envs.physics import Simulation
@@ -29,7 +30,7 @@ def _standing(env: BatchEnv) -> tuple[Tensor, Tensor]:
     return env.sim.qpos.clone(), env.sim.qvel.clone()
 
 
-class _Steps:
+class _Steps(Contender):
     """A simulation of its own, apart from the environment's, put back to standing each round."""
 
     def __init__(self, num_envs: int, num_threads: int, steps: int) -> None:
@@ -48,9 +49,6 @@ class _Steps:
         self.sim.qpos.copy_(self.start[0])
         self.sim.qvel.copy_(self.start[1])
         self.sim.batch.forward(stage=_STAGE_VEL)
-
-    def close(self) -> None:
-        """Nothing to stop."""
 
 
 class SimulationSteps(_Steps):
@@ -89,7 +87,7 @@ class BareBatch(_Steps):
         return self.env_steps
 
 
-class EnvSteps:
+class EnvSteps(Contender):
     """``BatchEnv.step`` with random actions; fallen robots start again."""
 
     def __init__(self, num_envs: int, num_threads: int, steps: int) -> None:
@@ -105,9 +103,6 @@ class EnvSteps:
         for actions in self.actions:
             self.env.step(actions)
         return self.actions.shape[0] * self.env.num_envs
-
-    def close(self) -> None:
-        """Nothing to stop."""
 
 
 @dataclass

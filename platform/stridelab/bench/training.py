@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from stridelab.bench.contender import Contender
 from stridelab.bench.hand_loop import HandLoop
 from stridelab.bench.workload import SEED, bench_env, bench_experiment, register
 
@@ -21,20 +22,26 @@ def start_ray(num_cpus: int) -> None:
     )
 
 
-class PlatformTraining:
-    """``train()`` of the platform's own PPO, as a trial calls it."""
+class PlatformTraining(Contender):
+    """``train()`` of the platform's own PPO, as a trial calls it.
 
-    def __init__(self, num_envs: int, num_threads: int, precision: str) -> None:
+    Args:
+        num_envs: Environments.
+        num_threads: Threads of physics and torch.
+        precision: ``bf16`` or ``fp32``.
+        compiled: Compile the loss; needs a C++ compiler.
+    """
+
+    def __init__(
+        self, num_envs: int, num_threads: int, precision: str, compiled: bool = False
+    ) -> None:
         from stridelab.algorithms.ppo import build_config
 
         start_ray(num_cpus=1)
         register()
-        experiment = bench_experiment(num_envs, precision)
+        experiment = bench_experiment(num_envs, precision, compiled)
         config = build_config(experiment, seed=SEED, num_threads=num_threads)
         self.algorithm: Any = config.build_algo()
-
-    def prepare(self) -> None:
-        """Nothing: the next iteration continues."""
 
     def run(self) -> int:
         """Train one iteration."""
@@ -50,18 +57,12 @@ class PlatformTraining:
         ray.shutdown()
 
 
-class HandLoopTraining:
+class HandLoopTraining(Contender):
     """One iteration of :class:`HandLoop`."""
 
     def __init__(self, num_envs: int, num_threads: int, precision: str) -> None:
         self.loop = HandLoop(bench_env(num_envs, num_threads), precision)
 
-    def prepare(self) -> None:
-        """Nothing: the next iteration continues."""
-
     def run(self) -> int:
         """Train one iteration."""
         return self.loop.iterate()
-
-    def close(self) -> None:
-        """Nothing to stop."""

@@ -22,9 +22,11 @@ def command(
     """Run a policy's mean action for whole episodes and print what it does."""
     from stridelab.evaluation.rollout import evaluate
     from stridelab.evaluation.summary import table
+    from stridelab_envs.registry import make_env
 
     loaded = find_policy(policy, tracking_uri)
     task = loaded.experiment.task_config()
+    loaded.check_fits(make_env(task, num_envs=1, seed=0, num_threads=1))
     result = evaluate(loaded.act, task, episodes=episodes, seed=seed, label=task.id)
     if output is not None:
         result.write(output)

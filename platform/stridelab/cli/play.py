@@ -34,7 +34,7 @@ def command(
     from stridelab.evaluation.film import film_policy
 
     steps = round(seconds / loaded.experiment.task_config().control_dt)
-    with Progress(console=stderr, transient=True) as progress:
+    with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as progress:
         bar = progress.add_task("filming", total=steps)
         files = film_policy(
             loaded,

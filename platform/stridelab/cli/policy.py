@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stridelab.export.bundle import Policy, load_bundle
 from stridelab_envs.errors import UserError
+
+if TYPE_CHECKING:
+    from stridelab.export.bundle import Policy
 
 PolicyArgument = Annotated[
     str,
@@ -27,12 +30,18 @@ def find_policy(name: str, uri: str | None) -> Policy:
     Raises:
         UserError: If there is no such policy.
     """
+    from stridelab.export.bundle import load_bundle
+
     path = Path(name)
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110 (Path.exists raises where the name is too long)
         return load_bundle(path)
     if not re.fullmatch("[0-9a-f]{32}", name):
         raise UserError(f"{name}: no such folder, and not an MLflow run id (32 hex digits)")
     from stridelab.tracking.runs import download_artifacts
     from stridelab.tracking.store import default_uri
 
-    return load_bundle(download_artifacts(uri or default_uri("runs"), name, "policy"))
+    uri = uri or default_uri("runs")
+    database = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not database.is_file():
+        raise UserError(f"{name}: no such folder, and {database} does not exist to hold a run")
+    return load_bundle(download_artifacts(uri, name, "policy"))

@@ -8,13 +8,14 @@ import typer
 from rich.table import Table
 
 from stridelab.cli.console import print_json, stdout
-from stridelab_envs.registry import get_task, make_env, task_ids
 
 
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the tasks with robot, sizes, control rate and reward terms."""
+    from stridelab_envs.registry import task_ids
+
     records = [_describe(task_id) for task_id in task_ids()]
     if as_json:
         print_json(records)
@@ -35,6 +36,8 @@ def command(
 
 
 def _describe(task_id: str) -> dict[str, Any]:
+    from stridelab_envs.registry import get_task, make_env
+
     task = get_task(task_id)
     env = make_env(task, num_envs=1, seed=0, num_threads=1)
     return {

@@ -11,7 +11,6 @@ import typer
 
 from stridelab.cli.console import stderr
 from stridelab.cli.policy import TrackingOption
-from stridelab.tracking.store import default_uri
 from stridelab_envs.errors import UserError
 
 
@@ -20,6 +19,8 @@ def command(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
 ) -> None:
     """Serve the MLflow UI on this machine only."""
+    from stridelab.tracking.store import default_uri
+
     uri = tracking_uri or default_uri("runs")
     database = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not database.is_file():

@@ -79,6 +79,7 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         self._check_minibatches()
+        self._check_runners()
         self._check_joint_groups()
         if self.sweep is not None:
             self._check_sweep(self.sweep.space)
@@ -93,6 +94,12 @@ class Experiment(Section):
                 f"must divide task.num_envs * algorithm.num_steps_per_env = {envs} * {steps} = "
                 f"{envs * steps}, got {parts}",
             )
+
+    def _check_runners(self) -> None:
+        envs, runners = self.task.num_envs, self.resources.env_runners
+        if runners and envs % runners:
+            message = f"must divide task.num_envs ({envs}), got {runners}"
+            raise ConfigError("resources.env_runners", message)
 
     def _check_joint_groups(self) -> None:
         initial = self.model.std.initial

@@ -21,6 +21,8 @@ from stridelab.tracking.provenance import git_commit, versions
 from stridelab_envs.batch_env import BatchEnv
 from stridelab_envs.errors import ConfigError, UserError
 
+_FITTED = ("layouts", "joints", "control_dt", "default_pose", "action_scale", "action_clip")
+"""What an environment must share with that of the training."""
 FORMAT = 1
 """Version of the layout of ``policy.json``."""
 WEIGHTS, DESCRIPTION = "policy.safetensors", "policy.json"
@@ -54,7 +56,7 @@ class Policy:
             UserError: Names the first difference.
         """
         theirs = describe_env(env)
-        for key in ("layouts", "joints", "control_dt", "default_pose", "action_scale"):
+        for key in _FITTED:
             trained, offered = self.description["env"][key], theirs[key]
             if trained != offered:
                 raise UserError(
@@ -142,7 +144,7 @@ def _build_module(
     folder: Path, description: dict[str, Any], weights: dict[str, Tensor]
 ) -> ActorCritic:
     try:
-        env = description["env"]
+        env = {key: description["env"][key] for key in _FITTED}
         sizes = {
             group: max(stop for _, stop in layout.values())
             for group, layout in env["layouts"].items()
@@ -153,7 +155,7 @@ def _build_module(
                 {g: spaces.Box(-np.inf, np.inf, (size,), np.float32) for g, size in sizes.items()}
             ),
             action_space=spaces.Box(-clip, clip, (len(env["joints"]),), np.float32),
-            model_config=description["model_config"],
+            model_config=dict(description["model_config"]),
         )
         module.load_state_dict(weights, strict=True)
         parse_experiment(description["experiment"])
@@ -164,6 +166,9 @@ def _build_module(
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{folder}: {WEIGHTS} does not match {DESCRIPTION}: {reason}") from None
+    except (AssertionError, AttributeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder}: {DESCRIPTION} is damaged: {reason}") from None
     module.eval()
     return module
 

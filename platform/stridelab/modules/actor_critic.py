@@ -70,10 +70,8 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
 
     def get_non_inference_attributes(self) -> list[str]:
         """Name what acting does not need."""
-        names = ["critic"]
-        if self.critic_group == CRITIC and CRITIC in self.normalizers:
-            names.append(f"normalizers.{CRITIC}")
-        return names
+        # The critic's normaliser stays: RLlib fails to delete what is nested.
+        return ["critic"]
 
     def normalize(self, obs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Normalise the groups this module looks at, each ``(..., size)``."""

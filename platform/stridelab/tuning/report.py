@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,9 +36,23 @@ def ranking(result: StudyResult) -> list[tuple[str, list[Outcome]]]:
     groups: dict[str, list[Outcome]] = {}
     for outcome in result.outcomes:
         if outcome.error is None and _has(outcome, metric):
-            groups.setdefault(outcome.label, []).append(outcome)
+            # By value: labels are rounded, and two draws may print alike.
+            key = json.dumps(outcome.assignment, sort_keys=True, default=str)
+            groups.setdefault(key, []).append(outcome)
     sign = -1.0 if mode == "max" else 1.0
-    return sorted(groups.items(), key=lambda item: sign * iqm(_scores(item[1], metric)))
+    ranked = sorted(groups.values(), key=lambda group: sign * iqm(_scores(group, metric)))
+    return list(zip(_labels(ranked), ranked, strict=True))
+
+
+def _labels(groups: list[list[Outcome]]) -> list[str]:
+    """Return the label of each group, numbered where an earlier one has the same."""
+    seen: Counter[str] = Counter()
+    labels = []
+    for group in groups:
+        label = group[0].label
+        seen[label] += 1
+        labels.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
+    return labels
 
 
 def best_outcome(result: StudyResult) -> Outcome | None:

@@ -89,10 +89,12 @@ def connect(address: str | None) -> None:
     Raises:
         UserError: If there is no cluster at the address.
     """
-    if ray.is_initialized():
-        return
     # A result without the study's metric (no episode has ended yet) is no reason to stop.
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")
+    # Tune's new reporter writes to standard output even when silent; that is for results.
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    if ray.is_initialized():
+        return
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None and "RAY_ADDRESS" not in os.environ:
@@ -169,14 +171,14 @@ def run_study(
 def _fresh_study(root: Path, name: str) -> Path:
     """Return a folder for a new study: the name, or the name and the next free number."""
     number = 1
-    while (folder := root / (name if number == 1 else f"{name}-{number}")).exists():
+    while (folder := root / (name if number == 1 else f"{name}@{number}")).exists():
         number += 1
     return folder
 
 
 def _newest_study(root: Path, name: str) -> Path | None:
     folder, number = None, 1
-    while (candidate := root / (name if number == 1 else f"{name}-{number}")).exists():
+    while (candidate := root / (name if number == 1 else f"{name}@{number}")).exists():
         folder, number = candidate, number + 1
     return folder
 

@@ -94,7 +94,7 @@ EXACT = {
     SWEEP + "task.rewards.uprigt: {uniform: [1, 2]}\n": "6: sweep.parameters.task.rewards.uprigt: "
     f'unknown reward "uprigt"; did you mean "upright"? {REWARDS}',
     SWEEP + "algorithm.gama: [0.9]\n": '6: sweep.parameters.algorithm.gama: unknown key "gama"; '
-    'did you mean "gamma"? (known: clip_param, clip_value_loss, desired_kl, entropy_coef, '
+    'did you mean "gamma"? (known: clip_param, clip_value_loss, compile, desired_kl, entropy_coef, '
     "gae_lambda, gamma, kind, learning_rate, max_grad_norm, num_epochs, num_minibatches, "
     "num_steps_per_env, precision, schedule, value_loss_coef)",
     SWEEP + "algorithm.gamma: {uniform: [2, 1]}\n": "6: sweep.parameters.algorithm.gamma.uniform: "

@@ -3,6 +3,7 @@
 import pytest
 import ray
 import torch
+
 from stridelab.algorithms.ppo import build_config
 from stridelab.experiment import parse_experiment
 

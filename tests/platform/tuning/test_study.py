@@ -84,15 +84,13 @@ def test_experiment_of_a_trial(tiny):
 
 
 @pytest.fixture(scope="module")
-def sweep(tmp_path_factory, local_ray):
+def sweep(tmp_path_factory, local_ray, tiny_tree):
     """A finished sweep: two reward versions, one seed, three iterations, kept in MLflow."""
-    from conftest import TINY
-
     storage = tmp_path_factory.mktemp("storage")
     experiment = parse_experiment(
-        TINY
+        tiny_tree
         | {
-            "train": TINY["train"] | {"env_steps": 3 * PER_ITERATION},
+            "train": tiny_tree["train"] | {"env_steps": 3 * PER_ITERATION},
             "resources": {"storage_path": str(storage)},
             "seeds": [3],
             "sweep": {"parameters": {"task.rewards": {"presets": ["v6", "v7"]}}},
@@ -197,7 +195,7 @@ def start(folder, *options):
         [sys.executable, "-m", "stridelab.cli.main", "train", "tiny.yaml", *options],
         cwd=folder,
         env={**environment, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
+        stdout=(folder / "stdout.txt").open("w"),
         stderr=(folder / "stderr.txt").open("a"),
         start_new_session=True,
     )
@@ -219,7 +217,7 @@ def kill(process):
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_killed_study_is_resumed(tiny, tmp_path):
-    iterations, every = 60, 5
+    iterations, every = 30, 5
     tiny["train"] |= {
         "env_steps": iterations * PER_ITERATION,
         "checkpoint_every": every,
@@ -243,7 +241,7 @@ def test_a_killed_study_is_resumed(tiny, tmp_path):
     assert before
     assert before[-1] < iterations * PER_ITERATION
 
-    process = start(tmp_path, "--resume")
+    process = start(tmp_path, "--resume", "--json")
     try:
         assert process.wait(timeout=150) == 0, (tmp_path / "stderr.txt").read_text()
     finally:
@@ -263,3 +261,9 @@ def test_a_killed_study_is_resumed(tiny, tmp_path):
     assert set(trained) == set(range(1, iterations + 1))
     [policy] = tmp_path.glob("runs/studies/tiny/*/checkpoint_*")
     assert load_bundle(policy).description["env_steps"] == iterations * PER_ITERATION
+    # Standard output holds the results and nothing else.
+    [record] = json.loads((tmp_path / "stdout.txt").read_text())
+    assert record["run_id"] == resumed.info.run_id
+    assert record["checkpoint"] == str(policy)
+    assert record["error"] is None
+    assert record["metrics"]["env_steps"] == iterations * PER_ITERATION

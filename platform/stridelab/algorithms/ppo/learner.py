@@ -235,8 +235,8 @@ class PPOLearner(TorchLearner):
         norm = nn.utils.clip_grad_norm_(self._policy.parameters(), self._settings.max_grad_norm)
         if not torch.isfinite(norm):
             raise NonFiniteLossError(
-                f"the gradient's norm is {float(norm)} at loss {float(loss):.4g}; lower the "
-                "learning rate, clip the rewards, or look at the observations"
+                f"the gradient's norm is {float(norm)} at loss {float(loss.detach()):.4g}; "
+                "lower the learning rate, clip the rewards, or look at the observations"
             )
         optimizer.step()
 

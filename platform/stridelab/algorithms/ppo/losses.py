@@ -64,6 +64,7 @@ def adapted_learning_rate(
     """
     if kl > 2.0 * desired_kl:
         return max(bounds[0], learning_rate / 1.5)
-    if 0.0 < kl < 0.5 * desired_kl:
+    # Before the first step of an update the divergence is rounding noise, not a small step.
+    if 1e-3 * desired_kl < kl < 0.5 * desired_kl:
         return min(bounds[1], learning_rate * 1.5)
     return learning_rate

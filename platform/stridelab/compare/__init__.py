@@ -1,0 +1,1 @@
+"""Comparing runs of the tracking store: groups, statistics, and a page to read."""
