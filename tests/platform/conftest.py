@@ -85,7 +85,14 @@ def tiny_bundle(tmp_path, tiny_module, tiny_env, tiny_experiment):
     from stridelab.export.bundle import describe_env, save_bundle
 
     folder = tmp_path / "policy"
-    save_bundle(folder, tiny_module, tiny_experiment(), describe_env(tiny_env), 1234)
+    save_bundle(
+        folder,
+        tiny_module,
+        tiny_experiment(),
+        describe_env(tiny_env),
+        env_steps=1234,
+        git_commit="abc",
+    )
     return folder
 
 

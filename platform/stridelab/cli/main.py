@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import typer
 
-from stridelab.cli import evaluate, play, sweep, tasks, train, ui
+from stridelab.cli import bench, evaluate, play, sweep, tasks, train, ui
 from stridelab.cli.console import stderr
 from stridelab_envs.errors import UserError
 
@@ -19,15 +20,30 @@ app = typer.Typer(
 )
 for module in (tasks, train, sweep, evaluate, play, ui):
     app.command(module.__name__.rpartition(".")[2])(module.command)
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:
     """Run the command line; a mistake of the user ends with one line and exit code 2."""
+    # Both are talkative about themselves; what matters to a user is raised.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or 0)
     except UserError as error:
-        stderr.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
+    except typer.TyperException as error:
+        # A wrong option is one line too; a command without its sub-command shows its help.
+        if "\n" in str(error):
+            sys.exit(str(error))
+        _fail(str(error))
+    except (typer.Abort, KeyboardInterrupt):
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    stderr.print(f"error: {message}", style="red", highlight=False, markup=False, soft_wrap=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

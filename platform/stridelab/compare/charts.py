@@ -15,7 +15,7 @@ import numpy as np
 
 from stridelab.compare.analysis import Band
 from stridelab.compare.marks import colour, dashes, marker, points
-from stridelab.compare.scales import Scale, fit, number, ticks
+from stridelab.compare.scales import Scale, fit, interval_text, number, ticks
 from stridelab.tracking.names import shorten
 
 _WIDTH = 380.0
@@ -46,8 +46,10 @@ class IntervalRow:
     point: float
     low: float
     high: float
-    values: tuple[float, ...]
-    """The single runs."""
+    n: int
+    """Number of runs."""
+    values: tuple[float, ...] = ()
+    """The single runs, where they have such a value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +74,20 @@ class BarGroup:
 
 
 def curves(
-    series: Sequence[Series], *, about: str, ylabel: str, xlabel: str, unit: float, each: str
+    series: Sequence[Series],
+    *,
+    values: tuple[float, float],
+    about: str,
+    ylabel: str,
+    xlabel: str,
+    unit: float,
+    each: str,
 ) -> str:
     """Draw learning curves with their bands.
 
     Args:
         series: What to draw, the most important first; not empty.
+        values: Lowest and highest value, so that charts side by side share their scale.
         about: What the chart shows, for those who cannot see it.
         ylabel: Quantity of the values.
         xlabel: Quantity and unit of x.
@@ -86,8 +96,7 @@ def curves(
     """
     left, right, top, bottom = 46.0, _WIDTH - 24.0, 26.0, 216.0
     x = fit([0.0, *(float(item.band.x[-1]) / unit for item in series)], left, right)
-    ends = (end for item in series for end in (item.band.low.min(), item.band.high.max()))
-    y = fit(map(float, ends), bottom, top)
+    y = fit(values, bottom, top)
     parts = [
         *_grid_x(x, top, bottom),
         *_grid_y(y, left, right),
@@ -95,7 +104,7 @@ def curves(
         _text(0.5 * (left + right), bottom + 32.0, xlabel, "axis middle"),
     ]
     shown = [item for item in series if item.shown]
-    heights = _spread([y(float(item.band.middle[-1])) for item in shown], 11.0)
+    heights = _spread([y(float(item.band.middle[-1])) for item in shown], 11.0, top, bottom)
     numbers = {item.rank: height for item, height in zip(shown, heights, strict=True)}
     for item in reversed(series):  # the most important lies on top
         height = numbers.get(item.rank, y(float(item.band.middle[-1])))
@@ -104,7 +113,13 @@ def curves(
 
 
 def intervals(
-    rows: Sequence[IntervalRow], *, about: str, xlabel: str, reference: float | None = None
+    rows: Sequence[IntervalRow],
+    *,
+    about: str,
+    xlabel: str,
+    reference: float | None = None,
+    whole: tuple[float, ...] = (),
+    digits: int = 4,
 ) -> str:
     """Draw a line a configuration: score, interval, and single runs below.
 
@@ -112,18 +127,21 @@ def intervals(
         rows: What to draw, from top to bottom; not empty.
         about: What the chart shows, for those who cannot see it.
         xlabel: Quantity and unit of the score.
-        reference: Score of the baseline, drawn as a line through all rows.
+        reference: Value drawn as a line through all rows.
+        whole: Values that the scale holds in any case.
+        digits: Significant digits of the numbers.
     """
     pitch, top = 37.0, 4.0
     bottom = top + pitch * len(rows) + 2.0
-    x = fit((v for row in rows for v in (row.low, row.high, *row.values)), 12.0, _WIDTH - 12.0)
+    drawn = [v for row in rows for v in (row.low, row.point, row.high, *row.values)]
+    x = fit([*drawn, *whole], 12.0, _WIDTH - 12.0)
     parts = [
         *_grid_x(x, top, bottom),
         _text(0.5 * _WIDTH, bottom + 32.0, xlabel, "axis middle"),
     ]
     if reference is not None:
         parts.append(_line(x(reference), top, x(reference), bottom, "reference"))
-    parts += [_interval(row, x, top + pitch * index) for index, row in enumerate(rows)]
+    parts += [_interval(row, x, top + pitch * index, digits) for index, row in enumerate(rows)]
     return _svg(bottom + 38.0, about, parts)
 
 
@@ -168,14 +186,18 @@ def _curve(item: Series, x: Scale, y: Scale, unit: float, each: str, height: flo
     parts.append(f'<path class="line" {dashes(item.rank)}d="M{line}"/>')
     for index in _marked(len(xs), item.rank):
         place = f"at {number(float(band.x[index]) / unit, 3)} {each}, n = {band.n}"
-        value = _interval_text(*(float(v[index]) for v in (band.middle, band.low, band.high)))
+        value = interval_text(
+            float(band.middle[index]), float(band.low[index]), float(band.high[index])
+        )
         title = f"{item.rank} {item.label}: {value} {place}"
         parts.append(
             f"<g><title>{escape(title)}</title>"
             f'<circle class="hit" cx="{xs[index]:.1f}" cy="{middle[index]:.1f}" r="9"/>'
             f"{marker(item.rank, xs[index], middle[index])}</g>"
         )
-    parts += [_text(xs[-1] + 7.0, height + 4.0, str(item.rank), "end"), "</g>"]
+    # Ends near the edge of the plot have their numbers in one column there.
+    beside = x.end if xs[-1] > x.end - 40.0 else xs[-1]
+    parts += [_text(beside + 6.0, height + 4.0, str(item.rank), "end"), "</g>"]
     return "".join(parts)
 
 
@@ -185,10 +207,10 @@ def _marked(count: int, rank: int) -> list[int]:
     return sorted({count - 1, *range(3 * rank % pace, count - pace // 2, pace)})
 
 
-def _interval(row: IntervalRow, x: Scale, top: float) -> str:
-    value = _interval_text(row.point, row.low, row.high)
+def _interval(row: IntervalRow, x: Scale, top: float, digits: int) -> str:
+    value = interval_text(row.point, row.low, row.high, digits)
     label = shorten(row.label, _LINE_OF_TEXT - len(value) - 4)
-    title = f"{row.rank} {row.label}: {value}, n = {len(row.values)}"
+    title = f"{row.rank} {row.label}: {value}, n = {row.n}"
     middle = top + 22.0
     dots = "".join(
         f'<circle class="run" cx="{x(score):.1f}" cy="{middle + 8.0:.1f}" r="2.2"/>'
@@ -207,12 +229,6 @@ def _interval(row: IntervalRow, x: Scale, top: float) -> str:
     )
 
 
-def _interval_text(point: float, low: float, high: float) -> str:
-    if low == point == high:
-        return number(point)
-    return f"{number(point)} [{number(low)}, {number(high)}]"
-
-
 def _bar(bar: Bar, x: Scale, top: float) -> str:
     left, right = sorted((x(0.0), x(bar.value)))
     return "".join(
@@ -225,16 +241,20 @@ def _bar(bar: Bar, x: Scale, top: float) -> str:
     )
 
 
-def _spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Move texts apart so that neighbours are at least ``gap`` from each other."""
+def _spread(heights: Sequence[float], gap: float, top: float, bottom: float) -> list[float]:
+    """Move texts apart to at least ``gap`` from each other, from ``top`` downwards.
+
+    They may reach below ``bottom`` when there are too many for the height.
+    """
     order = np.argsort(heights, kind="stable")
     # Less its place in the order, each height may only grow: pushed down, pushed up, mean.
     places = gap * np.arange(len(order))
     free = np.asarray(heights, np.float64)[order] - places
     pushed_down = np.maximum.accumulate(free)
     pushed_up = np.minimum.accumulate(free[::-1])[::-1]
+    room = max(top, bottom - gap * (len(order) - 1))
     apart = np.empty(len(order))
-    apart[order] = 0.5 * (pushed_down + pushed_up) + places
+    apart[order] = np.clip(0.5 * (pushed_down + pushed_up), top, room) + places
     return [float(height) for height in apart]
 
 

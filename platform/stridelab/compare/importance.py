@@ -144,8 +144,8 @@ def swept_values(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
     """Return the parameters that a study varied, name to the value of each configuration.
 
     A configuration records every setting. Those that its assignment names count; of settings that
-    a named one drags along (the weights of a preset) only the named one does. Parameters whose
-    values tell the same configurations apart stand together under one name.
+    a named one drags along (the weights of a preset) only the named one does. Parameters that
+    were always changed together stand together under one name.
     """
     first = [group.runs[0].params for group in groups]
     names = sorted({name for params in first for name in params})
@@ -158,12 +158,22 @@ def swept_values(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
         short for group in groups for short in re.findall(r"(?:^| )([\w.]+)=", group.assignment)
     }
     named = [name for short in sorted(shorts) for name in _meant(short, varying)]
-    together: dict[tuple[int, ...], list[str]] = {}
+    together: dict[tuple[float, ...], list[str]] = {}
     for name in dict.fromkeys(named):
-        numbers = {value: index for index, value in enumerate(dict.fromkeys(varying[name]))}
-        key = tuple(numbers[value] for value in varying[name])
-        together.setdefault(key, []).append(name)
+        together.setdefault(_order(varying[name]), []).append(name)
     return {" + ".join(group): varying[group[0]] for group in together.values()}
+
+
+def _order(values: Sequence[str]) -> tuple[float, ...]:
+    """Return the same for parameters between which no forest can tell.
+
+    That is the order of numbers, whichever way round, and which configurations share a level.
+    """
+    numbers = _numbers(values)
+    if numbers is None:
+        levels = list(dict.fromkeys(values))
+        return tuple(-1.0 - levels.index(value) for value in values)  # no rank is negative
+    return max(tuple(_ranks(numbers)), tuple(_ranks(-numbers)))
 
 
 def _meant(short: str, varying: Mapping[str, object]) -> list[str]:

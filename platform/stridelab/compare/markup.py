@@ -35,7 +35,7 @@ def text_cell(text: str) -> Cell:
 def number_cell(value: float | None, *, text: str = "", digits: int = 4) -> Cell:
     """Return a cell that is sorted by a number; a dash where there is none."""
     if value is None:
-        return Cell("–", "")
+        return Cell("-", "")
     return Cell(escape(text) or number(value, digits), repr(float(value)))
 
 
@@ -61,7 +61,7 @@ def table(
     body = ["<tr>" + "".join(_cells(columns, row)) + "</tr>" for row in rows]
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{''.join(head)}</tr></thead>"
+        f"<caption><span>{escape(caption)}</span></caption><thead><tr>{''.join(head)}</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )
 
@@ -100,3 +100,8 @@ def hint(text: str) -> str:
 def folded(summary: str, content: str) -> str:
     """Return content that opens on request."""
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
+
+
+def count(amount: int, noun: str) -> str:
+    """Return ``1 run``, ``2 runs``."""
+    return f"{amount} {noun}{'' if amount == 1 else 's'}"

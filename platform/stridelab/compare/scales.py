@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+_MINUS = "\u2212"
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -57,17 +58,33 @@ def _step(width: float, count: int) -> float:
     return next(step * power for step in _STEPS if step * power >= raw * (1.0 - 1e-9))
 
 
-def number(value: float, digits: int = 4) -> str:
-    """Return a number with so many significant digits and a true minus."""
-    if value != 0.0 and not 1e-4 <= abs(value) < 1e6:
-        text = f"{value:.{max(0, digits - 1)}e}"
-        mantissa, _, power = text.partition("e")
-        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        return f"{mantissa}e{int(power)}".replace("-", "−")
+def number(value: float, digits: int = 4, *, padded: bool = False) -> str:
+    """Return a number with so many significant digits and a true minus.
+
+    Args:
+        value: The number.
+        digits: Significant digits.
+        padded: Whether zeros at the end stay, as columns of measured values want it.
+    """
     rounded = float(f"{value:.{digits}g}") + 0.0  # no minus zero
-    places = max(0, digits - 1 - math.floor(math.log10(abs(rounded)))) if rounded else 0
-    text = f"{rounded:.{places}f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
+    power = math.floor(math.log10(abs(rounded))) if rounded else 0
+    if not -4 <= power < 6:
+        text = f"{rounded / 10.0**power:.{digits - 1}f}"
+        return f"{_stripped(text)}e{power}".replace("-", _MINUS)
+    text = f"{rounded:.{max(0, digits - 1 - power) if rounded else 0}f}"
+    return (text if padded else _stripped(text)).replace("-", _MINUS)
+
+
+def _stripped(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def interval_text(point: float, low: float, high: float, digits: int = 4) -> str:
+    """Return ``12.3 [11.2, 13.1]``, or the number alone where the interval has no width."""
+    if low == point == high:
+        return number(point, digits, padded=True)
+    around = ", ".join(number(end, digits, padded=True) for end in (low, high))
+    return f"{number(point, digits, padded=True)} [{around}]"
 
 
 def time_unit(seconds: float) -> tuple[str, float]:

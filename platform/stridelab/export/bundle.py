@@ -17,7 +17,7 @@ from torch import Tensor
 from stridelab.evaluation.files import replacing
 from stridelab.experiment import Experiment, parse_experiment
 from stridelab.modules.actor_critic import ActorCritic
-from stridelab.tracking.provenance import git_commit, versions
+from stridelab.tracking.provenance import versions
 from stridelab_envs.batch_env import BatchEnv
 from stridelab_envs.errors import ConfigError, UserError
 
@@ -88,7 +88,13 @@ def describe_env(env: BatchEnv) -> dict[str, Any]:
 
 
 def save_bundle(
-    folder: Path, module: ActorCritic, experiment: Experiment, env: dict[str, Any], env_steps: int
+    folder: Path,
+    module: ActorCritic,
+    experiment: Experiment,
+    env: dict[str, Any],
+    *,
+    env_steps: int,
+    git_commit: str | None,
 ) -> None:
     """Write a bundle.
 
@@ -98,6 +104,7 @@ def save_bundle(
         experiment: What trained it.
         env: From :func:`describe_env`.
         env_steps: Environment steps of training.
+        git_commit: Version of the code that trained it, if known.
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
@@ -108,7 +115,7 @@ def save_bundle(
         "env": env,
         "env_steps": env_steps,
         "experiment": experiment.to_dict(),
-        "git_commit": git_commit(),
+        "git_commit": git_commit,
         "versions": versions(),
     }
     with replacing(folder / WEIGHTS) as scratch:

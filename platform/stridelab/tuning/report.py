@@ -15,7 +15,8 @@ from stridelab.evaluation.plots import SweepRow, learning_curves, sweep_summary
 from stridelab.evaluation.statistics import bootstrap_interval, iqm
 from stridelab.export.bundle import load_bundle
 from stridelab.tracking.store import Store, open_store
-from stridelab.tuning.study import PLOTTED, Outcome, StudyResult, metric_of, storage_folder
+from stridelab.tuning.folder import storage_folder
+from stridelab.tuning.study import PLOTTED, Outcome, StudyResult, metric_of
 from stridelab.tuning.trial import POLICY_FOLDER
 from stridelab_envs.errors import UserError
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import os
+import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ from rich.console import Console
 
 from stridelab.experiment import Experiment
 from stridelab.tracking.callback import MlflowCallback, ParentRun
-from stridelab.tracking.store import default_uri
+from stridelab.tracking.provenance import git_commit
+from stridelab.tracking.store import default_uri, open_store
 from stridelab.tracking.trials import TrialInfo, run_name
 from stridelab.tuning.cases import draw_cases
+from stridelab.tuning.folder import StudyFolder, create, reopen, storage_folder
 from stridelab.tuning.progress import ProgressCallback
 from stridelab.tuning.trial import Trial, trial_case, trial_experiment
 from stridelab_envs.errors import UserError
@@ -30,8 +34,6 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Environment steps and values, each ``(num_results,)``."""
 PLOTTED = ("episode/return", "episode/length")
 """Metrics that get a learning curve."""
-_STUDIES = "studies"
-"""Folder in the storage path that holds one folder a study."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,6 @@ def metric_of(experiment: Experiment) -> tuple[str, str]:
     """Return the metric by which trials are compared, and ``max`` or ``min``."""
     sweep = experiment.sweep
     return (sweep.metric, sweep.mode) if sweep else ("episode/return", "max")
-
-
-def storage_folder(experiment: Experiment) -> Path:
-    """Return the absolute folder for all results of an experiment."""
-    return Path(experiment.resources.storage_path).expanduser().resolve()
 
 
 def tracking_uri(experiment: Experiment) -> str:
@@ -125,29 +122,35 @@ def run_study(
     Raises:
         UserError: If there is nothing to resume or no cluster to join.
     """
-    root = storage_folder(experiment) / _STUDIES
-    folder = _newest_study(root, experiment.name) if resume else _fresh_study(root, experiment.name)
-    if folder is None:
-        raise UserError(f'there is no study "{experiment.name}" to resume in {root}')
+    found = reopen(experiment) if resume else None
+    if found is not None and not tune.Tuner.can_restore(str(found.path)):
+        raise UserError(f"{found.path}: too little was saved to resume; start the study again")
+    uri = tracking_uri(experiment)
+    # A store that cannot be used is an error now, not a warning in the middle of the night.
+    open_store(uri, experiment.name, storage_folder(experiment)).close()
     connect(address)
-    if not tune.Tuner.can_restore(str(folder)) and resume:
-        raise UserError(f"{folder}: too little was saved to resume; start the study again")
+    study = found or create(experiment)
     cases = draw_cases(experiment)
     searched = experiment.sweep is not None and experiment.sweep.search_name != "random"
     count = experiment.sweep.samples * len(experiment.seeds) if searched else len(cases)  # type: ignore[union-attr]
     metric, _ = metric_of(experiment)
-    tracker = _tracker(experiment, folder.name, with_parent=count > 1)
+    tracker = _tracker(experiment, study, with_parent=count > 1)
     progress = ProgressCallback(
         experiment.train.env_steps * count, count, metric, console or Console(quiet=True)
     )
-    run_config = _run_config(experiment, folder, [tracker, progress])
+    run_config = _run_config(experiment, study.path, [tracker, progress])
     config = {
         "experiment": {**experiment.to_dict(), "sweep": None},
         "cpus": _cpus_per_trial(experiment, count),
+        "git_commit": git_commit(),  # here: trials run in folders of their own
     }
     if resume:
         tuner = tune.Tuner.restore(
-            str(folder), Trial, resume_unfinished=True, restart_errored=False, resume_errored=True
+            str(study.path),
+            Trial,
+            resume_unfinished=True,
+            restart_errored=False,
+            resume_errored=True,
         )
         # The pickled callbacks lack terminal and store; these take over their saved state.
         _replace_callbacks(tuner, [tracker, progress])
@@ -158,29 +161,18 @@ def run_study(
             tune_config=_tune_config(experiment),
             run_config=run_config,
         )
+    previous = signal.signal(signal.SIGTERM, _exit)  # so that runs end as KILLED, not RUNNING
     try:
         results = tuner.fit()
     finally:
         tracker.close()
+        signal.signal(signal.SIGTERM, previous)
     outcomes = [_outcome(result, tracker) for result in results]
-    return StudyResult(
-        experiment, folder, tracking_uri(experiment), tracker.parent_run_id, outcomes
-    )
+    return StudyResult(experiment, study.path, uri, tracker.parent_run_id, outcomes)
 
 
-def _fresh_study(root: Path, name: str) -> Path:
-    """Return a folder for a new study: the name, or the name and the next free number."""
-    number = 1
-    while (folder := root / (name if number == 1 else f"{name}@{number}")).exists():
-        number += 1
-    return folder
-
-
-def _newest_study(root: Path, name: str) -> Path | None:
-    folder, number = None, 1
-    while (candidate := root / (name if number == 1 else f"{name}@{number}")).exists():
-        folder, number = candidate, number + 1
-    return folder
+def _exit(signum: int, frame: Any) -> None:
+    sys.exit(128 + signum)
 
 
 def _replace_callbacks(tuner: tune.Tuner, callbacks: list[tune.Callback]) -> None:
@@ -199,13 +191,13 @@ def _describe(trial: Any) -> TrialInfo:
     )
 
 
-def _tracker(experiment: Experiment, study: str, *, with_parent: bool) -> MlflowCallback:
-    parent = ParentRun(study, experiment.flat()) if with_parent else None
+def _tracker(experiment: Experiment, study: StudyFolder, *, with_parent: bool) -> MlflowCallback:
+    parent = ParentRun(study.path.name, experiment.flat()) if with_parent else None
     return MlflowCallback(
         tracking_uri(experiment),
         experiment.name,
         storage_folder(experiment),
-        sweep_id=study,
+        sweep_id=study.sweep_id,
         parent=parent,
         experiment_yaml=experiment.to_yaml(),
         describe=_describe,

@@ -109,7 +109,8 @@ class Trial(tune.Trainable):
             self._module,
             self.experiment,
             self._env_description,
-            self.algorithm.env_steps,
+            env_steps=self.algorithm.env_steps,
+            git_commit=self.config.get("git_commit"),
         )
 
     def load_checkpoint(self, checkpoint_dir: str | None) -> None:

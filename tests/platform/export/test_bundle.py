@@ -85,7 +85,14 @@ def test_only_the_two_files_remain(bundle):
 def test_saving_again_replaces(bundle, module, env, tiny_experiment):
     with torch.no_grad():
         module.actor[-1].bias.fill_(2.0)
-    save_bundle(bundle, module, tiny_experiment(), describe_env(env), 9999)
+    save_bundle(
+        bundle,
+        module,
+        tiny_experiment(),
+        describe_env(env),
+        env_steps=9999,
+        git_commit=None,
+    )
     policy = load_bundle(bundle)
     assert policy.description["env_steps"] == 9999
     assert policy.act(env.reset()).mean() > 1.0

@@ -18,7 +18,7 @@ from stridelab.experiment import parse_experiment
 from stridelab.export.bundle import load_bundle
 from stridelab.tracking.store import default_uri
 from stridelab.tuning.report import keep_results
-from stridelab.tuning.study import _fresh_study, _newest_study, run_study
+from stridelab.tuning.study import run_study
 from stridelab.tuning.trial import Trial, trial_case, trial_experiment
 
 PER_ITERATION = 128
@@ -44,31 +44,6 @@ class Runs:
 
     def files(self, run_id, folder=None):
         return {file.path for file in self.client.list_artifacts(run_id, folder)}
-
-
-def test_study_folders_are_numbered(tmp_path):
-    assert _newest_study(tmp_path, "walk") is None
-    names = []
-    for _ in range(3):
-        folder = _fresh_study(tmp_path, "walk")
-        folder.mkdir()
-        assert _newest_study(tmp_path, "walk") == folder
-        names.append(folder.name)
-    assert names[0] == "walk"
-    assert len(set(names)) == 3
-
-
-def test_no_experiment_shares_a_folder_with_another(tmp_path):
-    """The second study of "walk" is not the first of an experiment called "walk-2"."""
-    for name in ("walk", "walk-2", "walk.2", "walk_2"):
-        folder = _fresh_study(tmp_path, name)
-        assert folder.name == name
-        folder.mkdir()
-    assert _newest_study(tmp_path, "walk").name == "walk"
-    second = _fresh_study(tmp_path, "walk")
-    second.mkdir()
-    with pytest.raises(ValueError, match="name"):  # no experiment can be called like it
-        parse_experiment({"name": second.name, "task": {}, "train": {}})
 
 
 def test_seeds_take_turns_under_a_searcher():
