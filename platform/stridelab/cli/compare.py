@@ -25,7 +25,7 @@ def command(
         list[str] | None,
         typer.Argument(
             help="MLflow experiments, studies or run ids; default the experiment that ran last.",
-            metavar="[EXPERIMENT|RUN_ID|STUDY]...",
+            metavar="EXPERIMENT|RUN_ID|STUDY",
         ),
     ] = None,
     metric: Annotated[str, typer.Option(help="Metric to compare.")] = "episode/return",

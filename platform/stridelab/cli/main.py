@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from stridelab.cli import bench, evaluate, play, sweep, tasks, train, ui
+from stridelab.cli import bench, compare, evaluate, play, sweep, tasks, train, ui
 from stridelab.cli.console import stderr
 from stridelab_envs.errors import UserError
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (tasks, train, sweep, evaluate, play, ui):
+for module in (tasks, train, sweep, evaluate, compare, play, ui):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 app.add_typer(bench.app, name="bench")
 
@@ -33,10 +33,10 @@ def main() -> None:
     except UserError as error:
         _fail(str(error))
     except typer.TyperException as error:
-        # A wrong option is one line too; a command without its sub-command shows its help.
-        if "\n" in str(error):
-            sys.exit(str(error))
-        _fail(str(error))
+        message = getattr(error, "format_message", error.__str__)()
+        if not message.strip():  # a command without its sub-command has shown its help
+            sys.exit(2)
+        _fail(message)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(130)
 

@@ -24,7 +24,7 @@ from stridelab.evaluation.statistics import iqm
 
 MIN_CONFIGURATIONS = 8
 """With fewer rows a tree sees about five of them: nothing can be learned."""
-_TREES = 400
+_TREES = 200
 _WEAK_FIT = 0.3
 
 Floats = NDArray[np.float64]

@@ -149,7 +149,9 @@ def _score_table(comparison: Comparison) -> str:
 def _head(row: Row) -> list[Cell]:
     """Return the two cells that name a configuration."""
     rank = Cell(f"{row.rank} {sample(row.rank)}", str(row.rank))
-    return [rank, text_cell(row.group.label)]
+    label = row.group.label
+    # A narrow column breaks a label after a name rather than within a number.
+    return [rank, Cell(escape(label).replace("=", "=<wbr>"), label)]
 
 
 def _range_cell(interval: Interval) -> Cell:

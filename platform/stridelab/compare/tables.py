@@ -12,9 +12,8 @@ from stridelab.compare.importance import StudyImportance
 from stridelab.evaluation.statistics import Interval
 
 _MEASURED = {
-    "eval/survival_rate": "survival",
     "eval/success_rate": "success",
-    "eval/return": "eval return",
+    "eval/survival_rate": "survival",
 }
 """Shown beside the score where runs logged them."""
 
@@ -36,13 +35,13 @@ def ranking(comparison: Comparison) -> Table:
     """Return one row a configuration, the best first."""
     table = Table(title=f"{escape(comparison.title)}: best first", header_style="bold")
     table.add_column("#", justify="right")
-    table.add_column("configuration", overflow="fold")
+    table.add_column("configuration", overflow="fold", min_width=16)
     table.add_column(f"{comparison.metric}\nIQM, 95 % interval", justify="right", no_wrap=True)
     table.add_column("n", justify="right")
     table.add_column(f"gap to\n{comparison.target:.4g}", justify="right")
-    table.add_column("P(> best)", justify="right")
+    table.add_column("P(beats\nbest)", justify="right")
     if comparison.baseline:
-        table.add_column("P(> baseline)", justify="right")
+        table.add_column("P(beats\nbaseline)", justify="right")
     shown = [name for name in _MEASURED if comparison.metrics(name) and name != comparison.metric]
     for name in shown:
         table.add_column(_MEASURED[name], justify="right")
@@ -78,9 +77,7 @@ def interval_text(interval: Interval) -> str:
 
 
 def _probability(interval: Interval | None) -> str:
-    if interval is None:
-        return "-"
-    return f"{interval.point:.2f} \\[{interval.low:.2f}, {interval.high:.2f}]"
+    return f"{interval.point:.2f}" if interval else "-"
 
 
 def _mean(row: Row, name: str) -> str:

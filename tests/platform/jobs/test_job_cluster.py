@@ -67,15 +67,18 @@ def cluster():
     folder = Path(tempfile.mkdtemp(prefix="sl", dir="/tmp"))
     (folder / "home").mkdir()
     token = secrets.token_hex(32)
-    ports = free_ports(5)
-    options = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")
-    arguments = [f"--{name}={port}" for name, port in zip((*options, "metrics-export-port"), ports)]
+    address, dashboard, agent, client, metrics = free_ports(5)
     bin_folder = Path(sys.executable).parent
     output = (folder / "output.txt").open("w")
     process = subprocess.Popen(
-        [bin_folder / "ray", "start", "--head", "--block", "--num-cpus=2", "--disable-usage-stats"]
-        + ["--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1", f"--temp-dir={folder}/r"]
-        + ["--min-worker-port=0", "--max-worker-port=0", *arguments],
+        [
+            *(bin_folder / "ray", "start", "--head", "--block", "--num-cpus=2"),
+            *("--disable-usage-stats", f"--temp-dir={folder}/r"),
+            *("--node-ip-address=127.0.0.1", f"--port={address}"),
+            *("--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"),
+            *(f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"),
+            *(f"--metrics-export-port={metrics}", "--min-worker-port=0", "--max-worker-port=0"),
+        ],
         env=environment(
             PATH=f"{bin_folder}:{os.environ['PATH']}", HOME=f"{folder}/home", RAY_AUTH_TOKEN=token
         ),
@@ -83,10 +86,10 @@ def cluster():
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
-    address = f"http://127.0.0.1:{ports[1]}"
+    url = f"http://127.0.0.1:{dashboard}"
     try:
-        wait_for(address, process, folder / "output.txt")
-        yield SimpleNamespace(address=address, token=token, folder=folder, port=ports[0])
+        wait_for(url, process, folder / "output.txt")
+        yield SimpleNamespace(url=url, token=token, folder=folder, port=address)
     finally:
         end(psutil.Process(process.pid))
         process.wait(timeout=10)
@@ -94,12 +97,12 @@ def cluster():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_for(address, process, output):
+def wait_for(url, process, output):
     """Wait until the dashboard answers that it wants a token."""
     deadline = time.monotonic() + 120.0
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            urllib.request.urlopen(f"{address}/api/version", timeout=5).close()
+            urllib.request.urlopen(f"{url}/api/version", timeout=5).close()
             raise AssertionError("the cluster takes requests without a token")
         except urllib.error.HTTPError as error:
             assert error.code == 401
@@ -115,10 +118,11 @@ def submit(cluster, tiny, tmp_path):
     tiny["train"]["evaluate_episodes"] = 0
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny))
 
+    program = (sys.executable, "-c", CLIENT, "submit", "tiny.yaml", "--address", cluster.url)
+
     def run(*arguments, token=cluster.token):
         return subprocess.run(
-            [sys.executable, "-c", CLIENT, "submit", "tiny.yaml", "--address", cluster.address]
-            + list(arguments),
+            [*program, *arguments],
             cwd=tmp_path,
             # The address given counts, not this one.
             env=environment(RAY_AUTH_TOKEN=token, RAY_ADDRESS="127.0.0.1:1"),
