@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stridelab_envs.errors import UserError
+
 
 def scratch_path(path: Path) -> Path:
     """Return a hidden name beside ``path``, with its suffix, for a file that is not complete."""
@@ -19,7 +21,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Missing folders are made. When the block raises, ``path`` stays as it was and the scratch file
     is removed.
+
+    Raises:
+        UserError: ``path`` is a folder.
     """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; a file's name is needed")
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = scratch_path(path)
     try:

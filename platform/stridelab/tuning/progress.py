@@ -29,6 +29,7 @@ class ProgressCallback(Callback):
     def __init__(self, total_steps: int, trials: int, metric: str, console: Console) -> None:
         self.total_steps = total_steps
         self.num_trials = trials
+        self._share = total_steps // max(1, trials)
         self.metric = metric
         self.console = console
         self._progress: Progress | None = None
@@ -85,7 +86,7 @@ class ProgressCallback(Callback):
         """Say that a trial has finished."""
         self._ended += 1
         # A trial that a scheduler stopped early leaves nothing to wait for.
-        self.total_steps -= max(0, self._share() - self._steps.get(trial.trial_id, 0))
+        self.total_steps -= max(0, self._share - self._steps.get(trial.trial_id, 0))
         result = trial.last_result or {}
         value = f"  {self.metric} {result[self.metric]:.3g}" if self.metric in result else ""
         name = run_name(*trial_case(trial.config))
@@ -103,9 +104,6 @@ class ProgressCallback(Callback):
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
-
-    def _share(self) -> int:
-        return self.total_steps // max(1, self.num_trials)
 
     def _rate(self) -> float:
         seconds = max(1e-9, time.monotonic() - self._started_at)

@@ -107,7 +107,7 @@ class PPOLearner(TorchLearner):
             Metrics by name: losses, policy statistics, explained variance.
 
         Raises:
-            NonFiniteLossError: If a gradient is not finite; nothing has been applied then.
+            NonFiniteLossError: If a gradient is not finite; that step is not taken.
         """
         settings = self._settings
         batch = self._prepare(rollout)
