@@ -130,37 +130,14 @@ def run_study(
     open_store(uri, experiment.name, storage_folder(experiment)).close()
     connect(address)
     study = found or create(experiment)
-    cases = draw_cases(experiment)
-    searched = experiment.sweep is not None and experiment.sweep.search_name != "random"
-    count = experiment.sweep.samples * len(experiment.seeds) if searched else len(cases)  # type: ignore[union-attr]
+    count = trial_count(experiment)
     metric, _ = metric_of(experiment)
     tracker = _tracker(experiment, study, with_parent=count > 1)
     progress = ProgressCallback(
         experiment.train.env_steps * count, count, metric, console or Console(quiet=True)
     )
-    run_config = _run_config(experiment, study.path, [tracker, progress])
-    config = {
-        "experiment": {**experiment.to_dict(), "sweep": None},
-        "cpus": _cpus_per_trial(experiment, count),
-        "git_commit": git_commit(),  # here: trials run in folders of their own
-    }
-    if resume:
-        tuner = tune.Tuner.restore(
-            str(study.path),
-            Trial,
-            resume_unfinished=True,
-            restart_errored=False,
-            resume_errored=True,
-        )
-        # The pickled callbacks lack terminal and store; these take over their saved state.
-        _replace_callbacks(tuner, [tracker, progress])
-    else:
-        tuner = tune.Tuner(
-            Trial,
-            param_space={**config, **_space(experiment, cases)},
-            tune_config=_tune_config(experiment),
-            run_config=run_config,
-        )
+    build = _restored_tuner if resume else _new_tuner
+    tuner = build(experiment, study, [tracker, progress])
     previous = signal.signal(signal.SIGTERM, _exit)  # so that runs end as KILLED, not RUNNING
     try:
         results = tuner.fit()
@@ -175,8 +152,38 @@ def _exit(signum: int, frame: Any) -> None:
     sys.exit(128 + signum)
 
 
-def _replace_callbacks(tuner: tune.Tuner, callbacks: list[tune.Callback]) -> None:
+def trial_count(experiment: Experiment) -> int:
+    """Return how many trials an experiment has."""
+    sweep = experiment.sweep
+    if sweep is None or sweep.search_name == "random":
+        return len(draw_cases(experiment))
+    return sweep.samples * len(experiment.seeds)
+
+
+def _new_tuner(
+    experiment: Experiment, study: StudyFolder, callbacks: list[tune.Callback]
+) -> tune.Tuner:
+    config = {
+        "experiment": {**experiment.to_dict(), "sweep": None},
+        "cpus": _cpus_per_trial(experiment),
+        "git_commit": git_commit(),  # here: trials run in folders of their own
+        **_space(experiment),
+    }
+    return tune.Tuner(
+        Trial,
+        param_space=config,
+        tune_config=_tune_config(experiment),
+        run_config=_run_config(experiment, study.path, callbacks),
+    )
+
+
+def _restored_tuner(
+    experiment: Experiment, study: StudyFolder, callbacks: list[tune.Callback]
+) -> tune.Tuner:
+    tuner = tune.Tuner.restore(str(study.path), Trial, resume_unfinished=True, resume_errored=True)
+    # The pickled callbacks lack terminal and store; these take over their saved state.
     tuner._local_tuner.get_run_config().callbacks = callbacks
+    return tuner
 
 
 def _describe(trial: Any) -> TrialInfo:
@@ -205,20 +212,20 @@ def _tracker(experiment: Experiment, study: StudyFolder, *, with_parent: bool) -
     )
 
 
-def _cpus_per_trial(experiment: Experiment, trials: int) -> float:
+def _cpus_per_trial(experiment: Experiment) -> float:
     """Take every core for a single run, one for each of several, unless the file says."""
     resources = experiment.resources
     if resources.cpus_per_trial is not None:
         return resources.cpus_per_trial
     cores = float(ray.cluster_resources().get("CPU", 1.0))
     runners = resources.env_runners * resources.cpus_per_runner
-    return max(1.0, cores - runners) if trials == 1 else 1.0
+    return max(1.0, cores - runners) if trial_count(experiment) == 1 else 1.0
 
 
-def _space(experiment: Experiment, cases: list[dict[str, Any]]) -> dict[str, Any]:
+def _space(experiment: Experiment) -> dict[str, Any]:
     sweep = experiment.sweep
     if sweep is None or sweep.search_name == "random":
-        return {"case": tune.grid_search(cases)}
+        return {"case": tune.grid_search(draw_cases(experiment))}
     return {"assignment": sweep.space.to_tune(), "seeds": list(experiment.seeds)}
 
 
