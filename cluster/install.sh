@@ -5,7 +5,8 @@ set -eu
 case "${1:-}" in
 cpu)
   # PyPI's torch brings gigabytes of CUDA libraries.
-  set -- --extra-index-url https://download.pytorch.org/whl/cpu "$(grep '^torch==' constraints.txt)+cpu"
+  torch=$(grep '^torch==' constraints.txt)
+  set -- --extra-index-url https://download.pytorch.org/whl/cpu "$torch+cpu"
   ;;
 gpu) set -- ;;
 *)
@@ -15,6 +16,7 @@ gpu) set -- ;;
 esac
 requirements=$(mktemp)
 python -c 'import tomllib
-print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' >"$requirements"
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+print(*project["dependencies"], sep="\n")' >"$requirements"
 pip install --no-cache-dir --constraint constraints.txt --requirement "$requirements" "$@"
 rm "$requirements"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from stridelab.tracking.names import shorten
 
+COMMIT_VARIABLE, DIFF_VARIABLE = "STRIDELAB_GIT_COMMIT", "STRIDELAB_GIT_DIFF"
+"""Set for submitted jobs, whose working directory is no checkout."""
 PACKAGES = ("stridelab", "ray", "torch", "mujoco", "mlflow")
 _GIT_TIMEOUT_S = 10.0
 _MAX_DIFF = 1_000_000  # characters; a larger diff is data that should not be in the checkout
@@ -21,18 +24,23 @@ def git_commit(folder: Path | None = None) -> str | None:
     """Return the commit hash of the checkout at ``folder`` (default: the working directory).
 
     Returns:
-        None when the folder is not in a checkout, has no commit yet, or git is not installed.
+        Outside a checkout, or without git, the commit that a submitted job was packed from
+        (environment variable ``STRIDELAB_GIT_COMMIT``); None when that is not known either.
     """
-    return _git(["rev-parse", "--verify", "HEAD"], folder) or None
+    return _git(["rev-parse", "--verify", "HEAD"], folder) or os.environ.get(COMMIT_VARIABLE)
 
 
 def git_diff(folder: Path | None = None) -> str:
     """Return the uncommitted changes as a patch, headed by the names of untracked files.
 
     Returns:
-        ``""`` for a clean tree, outside a checkout, and without git.
+        ``""`` for a clean tree. Outside a checkout, or without git, the file that a submitted job
+        was packed with (environment variable ``STRIDELAB_GIT_DIFF``), else ``""``.
     """
-    status = _git(["status", "--porcelain"], folder) or ""
+    status = _git(["status", "--porcelain"], folder)
+    if status is None:
+        packed = Path(os.environ.get(DIFF_VARIABLE) or os.devnull)
+        return packed.read_text(encoding="utf-8") if packed.exists() else ""
     untracked = [line[3:] for line in status.splitlines() if line.startswith("?? ")]
     header = "".join(f"# untracked: {name}\n" for name in untracked)
     patch = _git(["diff", "HEAD", "--no-color", "--no-ext-diff"], folder)

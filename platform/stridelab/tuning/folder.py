@@ -32,15 +32,22 @@ def storage_folder(experiment: Experiment) -> Path:
 
 
 def create(experiment: Experiment) -> StudyFolder:
-    """Make the folder of a new study: the experiment's name, or the name and the next number."""
+    """Make the folder of a new study: the experiment's name, or the name and the next number.
+
+    Raises:
+        UserError: If the storage path cannot be written.
+    """
     root = storage_folder(experiment) / _STUDIES
     number = 1
     while (path := numbered(root, experiment.name, number)).exists():
         number += 1
     study = StudyFolder(path, f"{path.name}-{uuid.uuid4().hex[:8]}")
     record = {"sweep_id": study.sweep_id, "experiment": experiment.to_dict()}
-    with replacing(path / _RECORD) as scratch:
-        scratch.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    try:
+        with replacing(path / _RECORD) as scratch:
+            scratch.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
     return study
 
 

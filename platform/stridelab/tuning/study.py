@@ -217,7 +217,8 @@ def _cpus_per_trial(experiment: Experiment) -> float:
     resources = experiment.resources
     if resources.cpus_per_trial is not None:
         return resources.cpus_per_trial
-    cores = float(ray.cluster_resources().get("CPU", 1.0))
+    # A trial's process lies on one node, so the largest one counts, not all of them together.
+    cores = max(float(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
     runners = resources.env_runners * resources.cpus_per_runner
     return max(1.0, cores - runners) if trial_count(experiment) == 1 else 1.0
 
