@@ -64,6 +64,7 @@ class Process:
             "factory": entry.factory,
             "options": entry.options,
             "num_threads": num_threads,
+            "warm_up": entry.warm_up,
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "stridelab.bench.worker", json.dumps(spec)],

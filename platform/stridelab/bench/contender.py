@@ -35,6 +35,10 @@ class Entry:
     needs: tuple[str, ...] = ()
     """Packages that must be installed, by import name."""
 
+    warm_up: bool = False
+    """Do a round that is not timed before each one that is: what has slept for long comes back
+    with cold caches, and some systems page it out."""
+
     def missing(self) -> list[str]:
         """Return the needed packages that are not installed."""
         return [package for package in self.needs if find_spec(package) is None]

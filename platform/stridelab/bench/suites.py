@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stridelab.bench.contender import Entry
 
@@ -127,6 +127,7 @@ def train_suite(size: Size, *, quick: bool = False) -> Suite:
         "rllib_stock": Ratio("stridelab_bf16", ("rllib_stock",)),
         "sb3": Ratio("stridelab_bf16", ("sb3",)),
     }
+    entries = [replace(entry, warm_up=not quick) for entry in entries]
     if quick:
         slow = ("_fp32", "_compiled")
         entries = [entry for entry in entries if not entry.name.endswith(slow)]

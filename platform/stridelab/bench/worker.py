@@ -34,19 +34,23 @@ def make_contender(factory: str, options: dict[str, Any]) -> Contender:
     return contender
 
 
-def timed_round(contender: Contender) -> dict[str, float]:
-    """Run one round; preparing is not timed."""
+def timed_round(contender: Contender, *, warm_up: bool = False) -> dict[str, float]:
+    """Run one round; preparing and warming up are not timed."""
     contender.prepare()
+    if warm_up:
+        contender.run()
     start = time.perf_counter()
     env_steps = contender.run()
     return {"seconds": time.perf_counter() - start, "env_steps": env_steps}
 
 
-def serve(contender: Contender, commands: IO[str], replies: IO[str]) -> None:
+def serve(
+    contender: Contender, commands: IO[str], replies: IO[str], *, warm_up: bool = False
+) -> None:
     """Run one round for each line of ``commands``."""
     _send(replies, {"ready": True})
     for _ in commands:
-        _send(replies, timed_round(contender))
+        _send(replies, timed_round(contender, warm_up=warm_up))
 
 
 def _send(replies: IO[str], message: dict[str, Any]) -> None:
@@ -61,7 +65,7 @@ def main() -> None:
     torch.set_num_threads(spec["num_threads"])
     try:
         contender = make_contender(spec["factory"], spec["options"])
-        serve(contender, sys.stdin, replies)
+        serve(contender, sys.stdin, replies, warm_up=spec["warm_up"])
     except Exception as error:
         traceback.print_exc()
         _send(replies, {"error": f"{type(error).__name__}: {error}"})
