@@ -36,7 +36,7 @@ class ProgressCallback(Callback):
         self._steps: dict[str, int] = {}
         self._ended = 0
         self._started_at = 0.0
-        self._steps_at_start = 0
+        self._first_steps: dict[str, int] = {}
         self._last_line = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
@@ -60,17 +60,20 @@ class ProgressCallback(Callback):
             self._progress.start()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Count a continued trial from where it stands."""
-        if trial.trial_id not in self._steps:
-            steps = int((trial.last_result or {}).get("env_steps", 0))
-            self._steps[trial.trial_id] = steps
-            self._steps_at_start += steps
+        """Count what a resumed study has done already."""
+        if self._steps:
+            return
+        for known in trials:
+            self._steps[known.trial_id] = int((known.last_result or {}).get("env_steps", 0))
+            self._ended += known.status == "TERMINATED"
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Move the bar."""
-        self._steps[trial.trial_id] = int(result.get("env_steps", 0))
+        steps = int(result.get("env_steps", 0))
+        self._steps[trial.trial_id] = steps
+        self._first_steps.setdefault(trial.trial_id, steps)
         note = f"{self._rate():,.0f} steps/s"
         if self.metric in result:
             note += f"  {self.metric} {result[self.metric]:.3g}"
@@ -106,8 +109,9 @@ class ProgressCallback(Callback):
             self._progress = None
 
     def _rate(self) -> float:
+        """Steps a second of this process, counted from each trial's first result in it."""
         seconds = max(1e-9, time.monotonic() - self._started_at)
-        return (sum(self._steps.values()) - self._steps_at_start) / seconds
+        return sum(self._steps[name] - first for name, first in self._first_steps.items()) / seconds
 
     def _print(self, text: str) -> None:
         if self.console is not None:

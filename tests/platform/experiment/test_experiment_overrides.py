@@ -77,7 +77,7 @@ class TestLoad:
 
 LINES = {
     "algorithm.gama=0.9": 'unknown key "gama"; did you mean "gamma"? (known: clip_param, '
-    "clip_value_loss, desired_kl, entropy_coef, gae_lambda, gamma, kind, learning_rate, "
+    "clip_value_loss, compile, desired_kl, entropy_coef, gae_lambda, gamma, kind, learning_rate, "
     "max_grad_norm, num_epochs, num_minibatches, num_steps_per_env, precision, schedule, "
     "value_loss_coef)",
     "task.rewards.uprigt=3": 'unknown reward "uprigt"; did you mean "upright"? (known: '
