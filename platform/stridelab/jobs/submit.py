@@ -93,8 +93,7 @@ def connect(address: str) -> JobSubmissionClient:
             "http://127.0.0.1:8265"
         )
     _knock(address)
-    for handler in logging.getLogger("ray").handlers:
-        handler.setLevel(logging.ERROR)  # Ray's loggers report every step of an upload
+    logging.getLogger("ray").setLevel(logging.ERROR)  # or every step of an upload is reported
     hidden = {name: os.environ.pop(name) for name in _ADDRESS_VARIABLES if name in os.environ}
     try:
         return JobSubmissionClient(address)

@@ -1,4 +1,3 @@
-import logging
 import os
 
 import pytest
@@ -39,15 +38,3 @@ class Site:
 def site(tmp_path_factory):
     """One store for all tests of this room: making its tables takes more than a second."""
     return Site(tmp_path_factory.mktemp("storage folder"))
-
-
-@pytest.fixture(autouse=True)
-def audible_loggers():
-    """Undo what other libraries did to logging earlier in the process: warnings are tested here."""
-    logging.disable(logging.NOTSET)
-    logging.getLogger().setLevel(logging.WARNING)
-    names = [name for name in logging.root.manager.loggerDict if name.startswith("stridelab")]
-    for name in ("stridelab", *names):
-        logger = logging.getLogger(name)
-        logger.disabled, logger.propagate = False, True
-        logger.setLevel(logging.NOTSET)
