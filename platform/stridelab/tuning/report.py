@@ -23,8 +23,8 @@ from stridelab_envs.errors import UserError
 _COLUMNS = {
     "episode/return": "return",
     "eval/survival_rate": "survival",
-    "eval/forward_velocity": "forward [m/s]",
-    "eval/foot_switches_per_second": "switches [1/s]",
+    "eval/forward_velocity": "m/s",
+    "eval/foot_switches_per_second": "switches/s",
     "value/explained_variance": "expl. var.",
 }
 """Shown in the table where the results hold them."""
@@ -69,9 +69,13 @@ def best_outcome(result: StudyResult) -> Outcome | None:
 def result_table(result: StudyResult) -> Table:
     """Return one row a configuration: score with its interval, then what else was measured."""
     metric, _ = metric_of(result.experiment)
-    table = Table(title=f"{result.experiment.name}: best first", header_style="bold")
-    table.add_column("configuration")
-    table.add_column(f"{metric} (IQM, 95 % interval)", justify="right")
+    table = Table(
+        title=f"{result.experiment.name}: best first",
+        caption=f"score: {metric}, IQM over n seeds [95 % interval]",
+        header_style="bold",
+    )
+    table.add_column("configuration", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
     table.add_column("n", justify="right")
     shown = [name for name in _COLUMNS if any(_has(o, name) for o in result.outcomes)]
     for name in shown:

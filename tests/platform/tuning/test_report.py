@@ -90,7 +90,7 @@ def test_table(study):
     shown = columns(study((0.8, 0, 1.25), (0.9, 0, 5.0), (0.9, 1, 7.0)))
     assert shown["configuration"] == ["gamma=0.9", "gamma=0.8"]
     assert shown["n"] == ["2", "1"]
-    score = shown["episode/return (IQM, 95 % interval)"]
+    score = shown["score"]
     assert score[0].startswith("6  [")  # the mean of two
     assert score[1] == "1.25  [1.25, 1.25]"
     assert shown["return"] == ["6", "1.25"]
