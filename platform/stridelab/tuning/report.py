@@ -87,7 +87,7 @@ def result_table(result: StudyResult) -> Table:
             label,
             f"{interval.point:.3g}  [{interval.low:.3g}, {interval.high:.3g}]",
             str(len(outcomes)),
-            *(f"{value:.3g}" for value in means),
+            *("-" if math.isnan(value) else f"{value:.3g}" for value in means),
         )
     return table
 
