@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stridelab_envs.errors import ConfigError, unknown_name
+from stridelab_envs.errors import ConfigError
 from stridelab_envs.mdp.state import State
-from stridelab_envs.mdp.terms import ObservationTerm
+from stridelab_envs.mdp.terms import ObservationTerm, RandomizationTerm
 from stridelab_envs.physics import Simulation
-from stridelab_envs.robots import get_robot
+from stridelab_envs.robots import RobotSpec, get_robot
 from stridelab_envs.robots.scene import build_scene
 from stridelab_envs.tasks.config import TaskConfig
 
@@ -38,7 +39,7 @@ class Step:
     log: dict[str, Tensor]
     """One value for each episode that ended, ``(num_ended,)``: ``episode/return``,
     ``episode/length`` [steps], ``episode/fell`` (0 or 1), ``reward/<term>`` (weighted, mean per
-    second) and ``metric/<name>`` (mean over the episode)."""
+    second) and ``metric/<name>`` (mean over the episode; NaN where it was never measured)."""
 
 
 class BatchEnv:
@@ -86,12 +87,19 @@ class BatchEnv:
             min_switch_interval=task.min_switch_interval,
         )
         self.action_dim = self.robot.num_joints
-        self.action_scale = _per_joint_scale(task, self.state)
+        self.action_scale = _per_joint_scale(task, self.robot)
         self._all = torch.arange(num_envs)
         self._set_rewards()
         self._metrics = list(task.metrics)
         self._reward_sums = torch.zeros(len(self._rewards), num_envs)
         self._metric_sums = torch.zeros(len(self._metrics), num_envs)
+        self._metric_counts = torch.zeros(len(self._metrics), num_envs)
+        self._at_start, self._repeated = _split(task.randomization)
+        self._time_to_change = torch.zeros(len(self._repeated), num_envs)
+        self._applied_action = torch.zeros(num_envs, self.action_dim)
+        self.state.commands.update(
+            (name, term.func(self.state, **term.params)) for name, term in task.commands.items()
+        )
         self._return = torch.zeros(num_envs)
         # Counted apart from the episode clock, which desynchronize() moves.
         self._steps = torch.zeros(num_envs)
@@ -140,8 +148,11 @@ class BatchEnv:
             raise ValueError(f"actions must have shape {expected}, got {tuple(actions.shape)}")
         state, clip = self.state, self.task.action_clip
         state.begin_step(actions.to(torch.float32).clamp(-clip, clip))
-        failed = self.sim.step(state.default_pose + self.action_scale * state.action)
+        self._change_within_episode()
+        failed = self.sim.step(state.default_pose + self.action_scale * self._delayed_action())
         state.end_step()
+        for command in state.commands.values():
+            command.tick(state)
 
         terminated = self._terminations()
         terminated[failed] = True
@@ -149,6 +160,8 @@ class BatchEnv:
         reward = self._reward(failed)
         self._measure()
         self._steps += 1.0
+        for command in state.commands.values():
+            command.advance(state)
 
         final_obs = self._observe()
         ended = (terminated | truncated).nonzero().flatten()
@@ -171,6 +184,7 @@ class BatchEnv:
             "state": self.state.get_state(),
             "generator": self.generator.get_state(),
             "sums": [value.clone() for value in self._sums()],
+            "commands": {name: c.get_state() for name, c in self.state.commands.items()},
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -180,10 +194,48 @@ class BatchEnv:
         self.generator.set_state(state["generator"])
         for own, value in zip(self._sums(), state["sums"], strict=True):
             own.copy_(value)
+        for name, command in self.state.commands.items():
+            command.set_state(state["commands"][name])
 
     def _sums(self) -> tuple[Tensor, ...]:
-        """Return what is summed up over the running episodes."""
-        return self._reward_sums, self._metric_sums, self._return, self._steps
+        """Return what is kept of the running episodes."""
+        return (
+            self._reward_sums,
+            self._metric_sums,
+            self._metric_counts,
+            self._return,
+            self._steps,
+            self._time_to_change,
+            self._applied_action,
+        )
+
+    def _change_within_episode(self) -> None:
+        """Randomise where the time for it has come, before physics moves on."""
+        for row, term in enumerate(self._repeated):
+            left = self._time_to_change[row]
+            left -= self.control_dt
+            ids = (left < 1e-6).nonzero().flatten()
+            if ids.numel():
+                term.func(self.state, ids, **term.params)
+                self._draw_time_to_change(row, term, ids)
+
+    def _draw_time_to_change(self, row: int, term: RandomizationTerm, ids: Tensor) -> None:
+        assert term.interval_s is not None
+        low, high = term.interval_s
+        draw = torch.rand(ids.numel(), generator=self.generator)
+        self._time_to_change[row, ids] = low + (high - low) * draw
+
+    def _delayed_action(self) -> Tensor:
+        """Return what the actuators get: the action, mixed with what they got before."""
+        action, delay, noise = self.state.action, self.task.action_delay, self.task.action_noise
+        if delay:
+            share = delay * torch.rand(self.num_envs, 1, generator=self.generator)
+            action = action + (self._applied_action - action) * share
+        if noise:
+            draw = torch.randn(action.shape, generator=self.generator)
+            action = action * (1.0 + noise * draw)
+        self._applied_action.copy_(action)
+        return action
 
     def _terminations(self) -> Tensor:
         terminated = torch.zeros(self.num_envs, dtype=torch.bool)
@@ -211,7 +263,10 @@ class BatchEnv:
     def _measure(self) -> None:
         for row, name in enumerate(self._metrics):
             term = self.task.metrics[name]
-            self._metric_sums[row] += term.func(self.state, **term.params)
+            value = term.func(self.state, **term.params)
+            measured = ~value.isnan()
+            self._metric_sums[row] += value.masked_fill(~measured, 0.0)
+            self._metric_counts[row] += measured
 
     def _episode_log(self, ids: Tensor, terminated: Tensor) -> dict[str, Tensor]:
         steps = self._steps[ids]
@@ -222,7 +277,7 @@ class BatchEnv:
         }
         rewards = self._reward_sums[:, ids] / steps
         log |= {f"reward/{name}": rewards[row] for row, name in enumerate(self._rewards)}
-        metrics = self._metric_sums[:, ids] / steps
+        metrics = self._metric_sums[:, ids] / self._metric_counts[:, ids]
         log |= {f"metric/{name}": metrics[row] for row, name in enumerate(self._metrics)}
         return log
 
@@ -233,12 +288,18 @@ class BatchEnv:
         base = state.base_slices[0].start
         sim.qpos[ids, base + 2] = robot.home_height
         sim.qpos[ids, state.joint_slices[0]] = state.default_pose.double()
-        for term in self.task.randomization.values():
+        for term in self._at_start:
             term.func(state, ids, **term.params)
+        for row, term in enumerate(self._repeated):
+            self._draw_time_to_change(row, term, ids)
         sim.forward(ids)
         state.reset(ids)
+        for command in state.commands.values():
+            command.reset(state, ids)
+        self._applied_action[ids] = 0.0
         self._reward_sums[:, ids] = 0.0
         self._metric_sums[:, ids] = 0.0
+        self._metric_counts[:, ids] = 0.0
         self._return[ids] = 0.0
         self._steps[ids] = 0.0
 
@@ -265,17 +326,17 @@ class BatchEnv:
         return layout
 
 
-def _per_joint_scale(task: TaskConfig, state: State) -> Tensor:
+def _split(
+    table: Mapping[str, RandomizationTerm],
+) -> tuple[list[RandomizationTerm], list[RandomizationTerm]]:
+    """Part the changes made when an episode starts from those repeated within it."""
+    terms = list(table.values())
+    at_start = [term for term in terms if term.interval_s is None]
+    return at_start, [term for term in terms if term.interval_s is not None]
+
+
+def _per_joint_scale(task: TaskConfig, robot: RobotSpec) -> Tensor:
     """Joint offset per unit of action [rad], ``(num_joints,)``."""
-    scale = torch.zeros(state.robot.num_joints)
-    if not isinstance(task.action_scale, dict):
-        return scale + float(task.action_scale)  # type: ignore[arg-type]
-    groups = state.robot.joint_groups
-    for group, value in task.action_scale.items():
-        if group not in groups:
-            raise ConfigError(f"action_scale.{group}", unknown_name("joint group", group, groups))
-        scale[state.joint_ids((group,))] = value
-    missing = [group for group in groups if group not in task.action_scale]
-    if missing:
-        raise ConfigError("action_scale", f"no scale for joint group {missing[0]!r}")
-    return scale
+    if isinstance(task.action_scale, Mapping):
+        return torch.tensor(robot.per_joint(task.action_scale, "action_scale"))
+    return torch.full((robot.num_joints,), float(task.action_scale))

@@ -13,6 +13,10 @@ from stridelab_envs.batch_env import BatchEnv
 from stridelab_envs.errors import ConfigError, unknown_name
 from stridelab_envs.tasks.biped_walk import biped_walk
 from stridelab_envs.tasks.config import TaskConfig
+from stridelab_envs.tasks.h1_reach import h1_reach
+from stridelab_envs.tasks.h1_squat import h1_squat
+from stridelab_envs.tasks.h1_step import h1_step
+from stridelab_envs.tasks.h1_walk import h1_walk
 
 TaskFactory = Callable[[], TaskConfig]
 
@@ -62,4 +66,5 @@ def make_env(config: TaskConfig, *, num_envs: int, seed: int, num_threads: int =
     return BatchEnv(config, num_envs=num_envs, seed=seed, num_threads=num_threads)
 
 
-register_task("biped_walk", biped_walk)
+for _factory in (biped_walk, h1_walk, h1_reach, h1_squat, h1_step):
+    register_task(_factory().id, _factory)

@@ -32,3 +32,15 @@ def heading(quat: Tensor) -> Tensor:
     """Yaw of the body's x axis about the world's z axis [rad], ``(n,)``."""
     w, x, y, z = quat.unbind(dim=1)
     return torch.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+
+
+def to_heading(yaw: Tensor, vector: Tensor) -> Tensor:
+    """Turn world vectors ``(..., 3)`` into the frame turned by ``yaw (...)`` [rad] about z."""
+    cos, sin = torch.cos(yaw), torch.sin(yaw)
+    x, y, z = vector.unbind(dim=-1)
+    return torch.stack([cos * x + sin * y, cos * y - sin * x, z + 0.0 * cos], dim=-1)
+
+
+def from_heading(yaw: Tensor, vector: Tensor) -> Tensor:
+    """Turn vectors ``(..., 3)`` of the frame turned by ``yaw (...)`` [rad] into the world's."""
+    return to_heading(-yaw, vector)

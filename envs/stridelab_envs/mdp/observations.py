@@ -7,7 +7,10 @@ import math
 import torch
 from torch import Tensor
 
+from stridelab_envs.mdp.commands import VelocityCommand, expect
+from stridelab_envs.mdp.skills import FootCommand, HeightCommand, WristCommand
 from stridelab_envs.mdp.state import State
+from stridelab_envs.robots.scene import FLOOR
 
 
 def joint_pos(state: State) -> Tensor:
@@ -55,6 +58,16 @@ def projected_gravity(state: State) -> Tensor:
     return state.projected_gravity
 
 
+def base_lin_vel_heading(state: State) -> Tensor:
+    """Linear velocity of the base [m/s], heading frame."""
+    return state.base_lin_vel_heading
+
+
+def base_height(state: State) -> Tensor:
+    """Height of the base's origin [m]."""
+    return state.base_pos[:, 2:]
+
+
 def foot_contact(state: State) -> Tensor:
     """One for each foot on the ground, else zero."""
     return state.feet.contact.float()
@@ -64,3 +77,50 @@ def gait_clock(state: State, frequency: float) -> Tensor:
     """Sine and cosine of the gait phase, which advances ``frequency`` cycles a second [Hz]."""
     phase = 2.0 * math.pi * frequency * state.episode_time
     return torch.stack([torch.sin(phase), torch.cos(phase)], dim=1)
+
+
+def command(state: State, name: str) -> Tensor:
+    """The command called ``name``, as drawn."""
+    return state.commands[name].value
+
+
+def mean_velocity(state: State, name: str) -> Tensor:
+    """The velocity that the velocity command ``name`` compares itself with [m/s], [rad/s]."""
+    return expect(state.commands[name], VelocityCommand).mean_velocity
+
+
+def wrist_error(state: State, name: str) -> Tensor:
+    """Wrists minus targets [m], left xyz, right xyz, heading frame."""
+    return expect(state.commands[name], WristCommand).error(state).flatten(1)
+
+
+def height_error(state: State, name: str) -> Tensor:
+    """Height of the base minus command [m]."""
+    return expect(state.commands[name], HeightCommand).error(state)
+
+
+def foot_error(state: State, name: str) -> Tensor:
+    """Feet minus targets [m], left xy, right xy, heading frame."""
+    return expect(state.commands[name], FootCommand).error(state).flatten(1)
+
+
+def time_left(state: State, name: str) -> Tensor:
+    """Time until the command is drawn anew [s]."""
+    return state.commands[name].time_left.unsqueeze(1)
+
+
+def foot_force(state: State) -> Tensor:
+    """Vertical ground reaction [N], positive upwards."""
+    return state.foot_force
+
+
+def friction(state: State) -> Tensor:
+    """Sliding friction of the ground."""
+    number = state.sim.model.geom(FLOOR).id
+    return state.sim.model_field("geom_friction")[:, number, :1].float()
+
+
+def body_mass(state: State, body: str) -> Tensor:
+    """Mass of a body [kg]."""
+    number = state.sim.model.body(body).id
+    return state.sim.model_field("body_mass")[:, number : number + 1].float()

@@ -1,13 +1,19 @@
-"""Changes made when an episode starts: ``func(state, ids, **params)`` with ``ids (k,)``.
+"""Random changes: ``func(state, ids, **params)`` with ``ids (k,)``.
 
-Each writes the physics state of the environments named; the caller computes the derived fields.
+Each writes the physics state or the model fields of the environments named; the caller computes
+the derived fields.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from stridelab_envs.errors import ConfigError
 from stridelab_envs.mdp.state import State
 
 
@@ -30,6 +36,69 @@ def base_velocity(state: State, ids: Tensor, linear: float, angular: float) -> N
     start = state.base_slices[1].start
     state.sim.qvel[ids, start : start + 3] += _uniform(state, ids, 3, linear)
     state.sim.qvel[ids, start + 3 : start + 6] += _uniform(state, ids, 3, angular)
+
+
+def push(state: State, ids: Tensor, linear: float, angular: float) -> None:
+    """Add a uniform horizontal velocity within ``linear`` [m/s] and a rate within ``angular``.
+
+    The angular part [rad/s] is about all three axes of the base.
+    """
+    start = state.base_slices[1].start
+    state.sim.qvel[ids, start : start + 2] += _uniform(state, ids, 2, linear)
+    state.sim.qvel[ids, start + 3 : start + 6] += _uniform(state, ids, 3, angular)
+
+
+def friction(state: State, ids: Tensor, low: float, high: float) -> None:
+    """Set the sliding friction of the floor and of the robot to one value in ``[low, high]``.
+
+    MuJoCo lets the greater of two geoms' frictions count, hence both.
+    """
+    values = state.sim.model_field("geom_friction")
+    values[ids, :, 0] = _between(state, ids, low, high)
+
+
+def payload(state: State, ids: Tensor, body: str, low: float, high: float) -> None:
+    """Add a mass in ``[low, high]`` [kg] to ``body``, at its centre of mass."""
+    number = state.sim.model.body(body).id
+    values = state.sim.model_field("body_mass")
+    values[ids, number] = state.sim.model.body_mass[number] + _between(state, ids, low, high)[:, 0]
+    state.sim.set_const(ids)
+
+
+def recorded_state(state: State, ids: Tensor, file: str, share: float) -> None:
+    """Start a ``share`` of the episodes in a state recorded before, for example under other skills.
+
+    ``file`` is an ``.npz`` with ``qpos (n, nq)`` and ``qvel (n, nv)``; a relative path starts at
+    the folder of this package's tasks.
+    """
+    qpos, qvel = _recording(file)
+    if qpos.shape[1] != state.sim.qpos.shape[1] or qvel.shape[1] != state.sim.qvel.shape[1]:
+        raise ConfigError("recorded_state.file", f"{file} holds states of another robot")
+    chosen = ids[torch.rand(ids.numel(), generator=state.generator) < share]
+    rows = torch.randint(qpos.shape[0], (chosen.numel(),), generator=state.generator)
+    state.sim.qpos[chosen] = qpos[rows]
+    state.sim.qvel[chosen] = qvel[rows]
+
+
+@cache
+def _recording(file: str) -> tuple[Tensor, Tensor]:
+    path = Path(__file__).parents[1] / "tasks" / file  # an absolute path stays as it is
+    try:
+        with np.load(path) as arrays:
+            return (
+                torch.from_numpy(arrays["qpos"].astype(np.float64)),
+                torch.from_numpy(arrays["qvel"].astype(np.float64)),
+            )
+    except (OSError, KeyError, ValueError):
+        raise ConfigError(
+            "recorded_state.file", f"{path} is not an .npz with qpos and qvel"
+        ) from None
+
+
+def _between(state: State, ids: Tensor, low: float, high: float) -> Tensor:
+    """Return uniform numbers in ``[low, high]``, ``(k, 1)``."""
+    draw = torch.rand(ids.numel(), 1, generator=state.generator, dtype=torch.float64)
+    return low + (high - low) * draw
 
 
 def _uniform(state: State, ids: Tensor, width: int, half_width: float) -> Tensor:

@@ -115,3 +115,73 @@ def vertical_velocity_square(state: State) -> Tensor:
 def tilt_rate_square(state: State) -> Tensor:
     """Squared roll and pitch rates of the base [rad^2/s^2], summed."""
     return state.base_ang_vel[:, :2].square().sum(dim=1)
+
+
+def joint_acc_square(state: State) -> Tensor:
+    """Squared joint acceleration over the step [rad^2/s^4], summed over joints."""
+    return ((state.joint_vel - state.last_joint_vel) / state.dt).square().sum(dim=1)
+
+
+def orientation(state: State) -> Tensor:
+    """Mean of ``exp(-10 (|roll| + |pitch|))`` and ``exp(-20 |g_xy|)``; 1 when upright."""
+    x, y, z = state.projected_gravity.unbind(dim=1)
+    angles = torch.atan2(-y, -z).abs() + torch.asin(x.clamp(-1.0, 1.0)).abs()
+    tilt = torch.hypot(x, y)
+    return 0.5 * (torch.exp(-10.0 * angles) + torch.exp(-20.0 * tilt))
+
+
+def joint_deviation(state: State, group: str, sharpness: float) -> Tensor:
+    """``exp(-sharpness d)``, d = mean absolute offset [rad] of a group from the default pose."""
+    columns = state.joint_ids((group,))
+    offset = state.joint_pos[:, columns] - state.default_pose[columns]
+    return torch.exp(-sharpness * offset.abs().mean(dim=1))
+
+
+def hips_straight(state: State, joints: tuple[str, ...]) -> Tensor:
+    """``exp(-100 y) - 0.01 |q - q0|`` with y = distance beyond 0.1 rad of yaw and roll joints.
+
+    The second norm is over all joints.
+    """
+    offset = state.joint_pos - state.default_pose
+    sideways = offset[:, state.joint_ids(joints)].norm(dim=1)
+    return torch.exp(-100.0 * (sideways - 0.1).clamp(0.0, 50.0)) - 0.01 * offset.norm(dim=1)
+
+
+def feet_distance(state: State, low: float, high: float) -> Tensor:
+    """Score of the planar distance of the feet [m]: 1 within ``[low, high]``, falling outside."""
+    between = state.foot_pos[:, 0, :2] - state.foot_pos[:, 1, :2]
+    distance = between.norm(dim=1)
+    near = (low - distance).clamp(0.0, 0.5)
+    far = (distance - high).clamp(0.0, 0.5)
+    return 0.5 * (torch.exp(-100.0 * near) + torch.exp(-100.0 * far))
+
+
+def base_height_exp(state: State, target: float, sharpness: float) -> Tensor:
+    """``exp(-sharpness |z - target|)`` of the base height [m]."""
+    return torch.exp(-sharpness * (state.base_pos[:, 2] - target).abs())
+
+
+def vertical_calm(state: State) -> Tensor:
+    """Mean of ``exp(-10 v_z^2)`` and ``exp(-5 |w_xy|)`` of the base [m/s], [rad/s]."""
+    vertical = torch.exp(-10.0 * state.base_lin_vel_world[:, 2].square())
+    return 0.5 * (vertical + torch.exp(-5.0 * state.base_ang_vel[:, :2].norm(dim=1)))
+
+
+def contact_force_above(state: State, limit: float, most: float) -> Tensor:
+    """Ground reaction beyond ``limit`` [N], at most ``most`` [N] a foot, summed over feet."""
+    return (state.foot_force - limit).clamp(0.0, most).sum(dim=1)
+
+
+def yaw_rate_square(state: State) -> Tensor:
+    """Squared yaw rate of the base [rad^2/s^2], where no turning is asked for."""
+    return state.yaw_rate.square()
+
+
+def planar_velocity_square(state: State) -> Tensor:
+    """Squared planar velocity of the base [m^2/s^2], where no walking is asked for."""
+    return state.base_lin_vel_world[:, :2].square().sum(dim=1)
+
+
+def action_saturation(state: State, limit: float) -> Tensor:
+    """Size of actions beyond ``limit`` (in units of the action), summed over joints."""
+    return (state.action.abs() - limit).clamp(min=0.0).sum(dim=1)

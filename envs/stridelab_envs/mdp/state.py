@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from stridelab_envs.errors import UserError, unknown_name
+from stridelab_envs.mdp.commands import Command
 from stridelab_envs.mdp.feet import FeetTracker
-from stridelab_envs.mdp.math import gravity_direction, rotate_inverse
+from stridelab_envs.mdp.math import gravity_direction, heading, rotate_inverse, to_heading
 from stridelab_envs.physics import Simulation
 from stridelab_envs.robots.spec import RobotSpec
 
@@ -46,6 +47,7 @@ class State:
         """Columns of the hinges in ``qpos`` and ``qvel``."""
         self._joint_index = {name: i for i, name in enumerate(robot.joints)}
         self._foot_bodies = [model.body(foot).id for foot in robot.feet]
+        self._wrist_sites = [model.site(wrist).id for wrist in robot.wrists]
         self._root_body = model.body(robot.base_body).id
         self._foot_force = torch.tensor(
             [model.sensor(f"{foot}_contact").adr[0] + 3 for foot in robot.feet]
@@ -57,6 +59,10 @@ class State:
         """Action of this step after clipping, ``(num_envs, num_joints)``."""
         self.last_action = torch.zeros(count, actions)
         """Action of the step before; zero at the start of an episode."""
+        self.last_joint_vel = torch.zeros(count, actions)
+        """Joint velocities before this step [rad/s], ``(num_envs, num_joints)``."""
+        self.commands: dict[str, Command] = {}
+        """What the policy is asked to do, by name; the environment fills and advances them."""
         self.episode_step = torch.zeros(count, dtype=torch.long)
         """Control steps since the start of the episode, ``(num_envs,)``."""
         self.feet = FeetTracker(
@@ -67,12 +73,13 @@ class State:
             min_switch_interval=min_switch_interval,
         )
         self._cache: dict[str, Tensor] = {}
-        for name in ("sensordata", "actuator_force", "xpos", "cvel", "subtree_com"):
+        for name in ("sensordata", "actuator_force", "xpos", "cvel", "subtree_com", "site_xpos"):
             sim.read(name)  # bound before the first step, or its forces would be lost
 
     def begin_step(self, action: Tensor) -> None:
         """Take in the clipped action, ``(num_envs, num_joints)``, before physics moves on."""
         self.last_action, self.action = self.action, action
+        self.last_joint_vel.copy_(self.joint_vel)
 
     def end_step(self) -> None:
         """Take in the new physics state; advances clocks and contacts."""
@@ -87,6 +94,7 @@ class State:
         # Out of place: the tensors may be referred to by a caller.
         self.action = self.action.index_fill(0, ids, 0.0)
         self.last_action = self.last_action.index_fill(0, ids, 0.0)
+        self.last_joint_vel[ids] = self.joint_vel[ids]
         self.feet.reset(ids)
 
     def get_state(self) -> dict[str, Any]:
@@ -94,6 +102,7 @@ class State:
         return {
             "action": self.action.clone(),
             "last_action": self.last_action.clone(),
+            "last_joint_vel": self.last_joint_vel.clone(),
             "episode_step": self.episode_step.clone(),
             "feet": self.feet.get_state(),
         }
@@ -103,6 +112,7 @@ class State:
         self._cache.clear()
         self.action = state["action"].clone()
         self.last_action = state["last_action"].clone()
+        self.last_joint_vel = state["last_joint_vel"].clone()
         self.episode_step = state["episode_step"].clone()
         self.feet.set_state(state["feet"])
 
@@ -161,6 +171,38 @@ class State:
     def projected_gravity(self) -> Tensor:
         """Unit vector of gravity, body frame, ``(num_envs, 3)``."""
         return self._once("projected_gravity", lambda: gravity_direction(self.base_quat))
+
+    @property
+    def base_heading(self) -> Tensor:
+        """Yaw of the base's x axis about the world's z axis [rad], ``(num_envs,)``."""
+        return self._once("base_heading", lambda: heading(self.base_quat))
+
+    @property
+    def base_lin_vel_heading(self) -> Tensor:
+        """Linear velocity of the base [m/s], heading frame, ``(num_envs, 3)``."""
+        return self._once(
+            "base_lin_vel_heading", lambda: to_heading(self.base_heading, self.base_lin_vel_world)
+        )
+
+    @property
+    def yaw_rate(self) -> Tensor:
+        """Angular velocity of the base about the world's z axis [rad/s], ``(num_envs,)``."""
+        return self._once(
+            "yaw_rate", lambda: -(self.base_ang_vel * self.projected_gravity).sum(dim=1)
+        )
+
+    @property
+    def wrist_pos(self) -> Tensor:
+        """Positions of the wrists [m], world frame, ``(num_envs, num_wrists, 3)``."""
+        return self._once("wrist_pos", lambda: self.sim.read("site_xpos")[:, self._wrist_sites])
+
+    def in_base_heading(self, points: Tensor) -> Tensor:
+        """Return world points ``(num_envs, n, 3)`` [m] relative to the base, in its heading frame.
+
+        The origin lies on the ground (world z = 0) under the base's origin.
+        """
+        origin = self.base_pos * self.base_pos.new_tensor([1.0, 1.0, 0.0])
+        return to_heading(self.base_heading.unsqueeze(1), points - origin.unsqueeze(1))
 
     @property
     def foot_force(self) -> Tensor:

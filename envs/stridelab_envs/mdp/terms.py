@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
+
+if TYPE_CHECKING:  # commands look at the state, which knows of commands
+    from stridelab_envs.mdp.commands import Command
 
 TermFunction = Callable[..., Tensor]
 """``func(state, **params)`` returns ``(num_envs,)`` or, for observations, ``(num_envs, k)``."""
@@ -36,7 +39,10 @@ class ObservationTerm:
 
 @dataclass(frozen=True, kw_only=True)
 class StateTerm:
-    """A termination (boolean) or a metric (float) computed from the state."""
+    """A termination (boolean) or a metric (float) computed from the state.
+
+    A metric is averaged over the steps of an episode in which it is not NaN.
+    """
 
     func: TermFunction
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -44,7 +50,20 @@ class StateTerm:
 
 @dataclass(frozen=True, kw_only=True)
 class RandomizationTerm:
-    """``func(state, ids, **params)`` changes environments ``ids`` when their episode starts."""
+    """``func(state, ids, **params)`` changes environments ``ids`` when their episode starts.
+
+    With ``interval_s`` it happens within the episode instead, again and again.
+    """
 
     func: Callable[..., None]
+    params: Mapping[str, Any] = field(default_factory=dict)
+    interval_s: tuple[float, float] | None = None
+    """Shortest and longest time between two changes [s]; None: once, when the episode starts."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandTerm:
+    """What the policy is asked to do: ``func(state, **params)`` returns a ``Command``."""
+
+    func: Callable[..., Command]
     params: Mapping[str, Any] = field(default_factory=dict)

@@ -19,6 +19,8 @@ _STAGE_VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
 _STAGE_NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
 _STATE_FIELDS = ("time", "qpos", "qvel", "act", "history", "qacc_warmstart", "ctrl")
 """Fields that together decide how the simulations go on."""
+_MODEL = "model."
+"""Prefix of model fields in a saved state."""
 _VELOCITY_LIMIT = 1e4
 """A generalised velocity beyond this [m/s or rad/s] is an explosion, not motion."""
 
@@ -69,6 +71,7 @@ class Simulation:
         self.ctrl = torch.from_numpy(self.batch.bind("ctrl"))
         self._before_qpos = self.qpos.clone()
         self._before_qvel = self.qvel.clone()
+        self._model_fields: dict[str, Tensor] = {}
         self._float32: dict[str, Tensor] = {}
         self._fresh: set[str] = set()
         self._dump_dir = dump_dir
@@ -142,14 +145,34 @@ class Simulation:
         self.batch.forward(ids=ids.numpy(), stage=_STAGE_VEL)
         self._fresh.clear()
 
+    def model_field(self, name: str) -> Tensor:
+        """Return the values of model field ``name`` in each simulation, ``(num_envs, ...)``.
+
+        They are written in place; :meth:`set_const` must follow for masses and inertias.
+        """
+        if name not in self._model_fields:
+            self._model_fields[name] = torch.from_numpy(self.batch.expand(name))
+        return self._model_fields[name]
+
+    def set_const(self, ids: Tensor) -> None:
+        """Derive the constants that depend on masses and inertias anew in ``ids (k,)``."""
+        self.batch.set_const(ids=ids.numpy())
+
     def get_state(self) -> dict[str, Tensor]:
         """Return what decides how the simulations go on, each field ``(num_envs, ...)``."""
-        return {name: torch.from_numpy(self.batch.bind(name)).clone() for name in _STATE_FIELDS}
+        fields = {name: torch.from_numpy(self.batch.bind(name)) for name in _STATE_FIELDS}
+        fields |= {f"{_MODEL}{name}": value for name, value in self._model_fields.items()}
+        return {name: value.clone() for name, value in fields.items()}
 
     def set_state(self, state: dict[str, Tensor]) -> None:
         """Take over what :meth:`get_state` returned."""
         for name, value in state.items():
-            torch.from_numpy(self.batch.bind(name)).copy_(value)
+            if name.startswith(_MODEL):
+                self.model_field(name.removeprefix(_MODEL)).copy_(value)
+            else:
+                torch.from_numpy(self.batch.bind(name)).copy_(value)
+        if self._model_fields:
+            self.batch.set_const()
         self.batch.forward(stage=_STAGE_VEL)
         self._fresh.clear()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from stridelab_envs.errors import ConfigError, unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,8 @@ class RobotSpec:
     """Bodies of the feet, left before right."""
     joint_groups: dict[str, tuple[str, ...]]
     """Groups that share settings (initial action std, scales); they cover every joint once."""
+    wrists: tuple[str, ...] = ()
+    """Sites of the wrists, left before right; none for a robot without arms."""
     mirror: tuple[tuple[str, float], ...]
     """Left-right mirror: joint i of the mirrored robot is ``sign * q[name]``, in joint order."""
 
@@ -41,6 +46,51 @@ class RobotSpec:
         grouped = [joint for group in self.joint_groups.values() for joint in group]
         if sorted(grouped) != sorted(self.joints):
             raise ValueError(f"{self.name}: joint_groups must cover every joint exactly once")
+
+    def per_joint(self, values: Mapping[str, float], path: str) -> list[float]:
+        """Spread values given by name over the joints, in joint order.
+
+        A name is a joint group, a joint without its side (``knee``), or a joint; the more special
+        one wins.
+
+        Raises:
+            ConfigError: A name is unknown, or a joint is left without a value.
+        """
+        kinds: tuple[dict[str, tuple[str, ...]], ...] = (
+            self.joint_groups,
+            self._pairs(),
+            {joint: (joint,) for joint in self.joints},
+        )
+        for name in values:
+            if not any(name in kind for kind in kinds):
+                raise ConfigError(
+                    f"{path}.{name}", unknown_name("joint group", name, self.joint_groups)
+                )
+        found = {
+            joint: values[name]
+            for kind in kinds
+            for name, joints in kind.items()
+            if name in values
+            for joint in joints
+        }
+        missing = [
+            name
+            for name, joints in self.joint_groups.items()
+            if any(joint not in found for joint in joints)
+        ]
+        if missing:
+            message = f"must name every joint group of the robot; missing: {', '.join(missing)}"
+            raise ConfigError(path, message)
+        return [found[joint] for joint in self.joints]
+
+    def _pairs(self) -> dict[str, tuple[str, ...]]:
+        """Return joints by their name without the side."""
+        pairs: dict[str, tuple[str, ...]] = {}
+        for joint in self.joints:
+            side, _, name = joint.partition("_")
+            if side in ("left", "right"):
+                pairs[name] = (*pairs.get(name, ()), joint)
+        return pairs
 
     @property
     def num_joints(self) -> int:

@@ -9,9 +9,15 @@ from functools import partial
 from typing import Any, TypeVar
 
 from stridelab_envs.errors import ConfigError, unknown_name
-from stridelab_envs.mdp.terms import ObservationTerm, RandomizationTerm, RewardTerm, StateTerm
+from stridelab_envs.mdp.terms import (
+    CommandTerm,
+    ObservationTerm,
+    RandomizationTerm,
+    RewardTerm,
+    StateTerm,
+)
 
-TermT = TypeVar("TermT", RewardTerm, ObservationTerm, StateTerm, RandomizationTerm)
+TermT = TypeVar("TermT", RewardTerm, ObservationTerm, StateTerm, RandomizationTerm, CommandTerm)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,13 +37,19 @@ class TaskConfig:
     episode_length_s: float = 20.0
     """Time limit of an episode [s]; reaching it truncates."""
     action_scale: float | Mapping[str, float] = 0.5
-    """Joint offset per unit of action [rad]; a number, or one for each joint group."""
+    """Joint offset per unit of action [rad]; a number, or numbers by joint or joint group."""
     action_clip: float = 3.0
     """Actions are clipped to plus or minus this before they are used."""
+    action_delay: float = 0.0
+    """Largest share of the last applied action in the next; drawn anew at every step."""
+    action_noise: float = 0.0
+    """Standard deviation of the factor 1 + noise on every applied action."""
     min_stance_time: float = 0.06
     """Time [s] a foot must carry the robot alone to count as the stance foot."""
     min_switch_interval: float = 0.0
     """Least time [s] between two counted changes of the stance foot."""
+    commands: Mapping[str, CommandTerm] = field(default_factory=dict)
+    """What the policy is asked to do."""
     observations: Mapping[str, Mapping[str, ObservationTerm]]
     """Groups of observation terms; ``policy`` is required, ``critic`` is optional."""
     rewards: Mapping[str, RewardTerm]
@@ -49,7 +61,7 @@ class TaskConfig:
     terminations: Mapping[str, StateTerm] = field(default_factory=dict)
     """Failures that end an episode without bootstrapping."""
     randomization: Mapping[str, RandomizationTerm] = field(default_factory=dict)
-    """Changes made when an episode starts."""
+    """Random changes when an episode starts, or within it."""
     metrics: Mapping[str, StateTerm] = field(default_factory=dict)
     """What is measured but not rewarded."""
 
@@ -62,6 +74,16 @@ class TaskConfig:
     def max_episode_steps(self) -> int:
         """Control steps after which an episode is truncated."""
         return round(self.episode_length_s / self.control_dt)
+
+    def for_evaluation(self) -> TaskConfig:
+        """Return a copy in which no curriculum holds commands back."""
+        commands = {
+            name: replace(term, params={**term.params, "curriculum": False})
+            if "curriculum" in term.params
+            else term
+            for name, term in self.commands.items()
+        }
+        return replace(self, commands=commands)
 
     def reward_weights(self) -> dict[str, float]:
         """Return the weight of every reward term."""
@@ -92,10 +114,10 @@ class TaskConfig:
             elif key == "observations":
                 groups = _as_mapping(value, key)
                 changes[key] = _override_table(self.observations, groups, key, "group", _group)
-            elif key in ("terminations", "randomization"):
+            elif key in _KIND:
                 table: Mapping[str, Any] = getattr(self, key)
                 changes[key] = _override_table(
-                    table, _as_mapping(value, key), key, _KIND[key], _parameters
+                    table, _as_mapping(value, key), key, _KIND[key], _CHANGE.get(key, _parameters)
                 )
             else:
                 known = [*_SCALARS, "action_scale", "rewards", "observations", *_KIND]
@@ -126,11 +148,22 @@ class TaskConfig:
         return self.reward_presets[name]
 
 
-_KIND = {"terminations": "termination", "randomization": "randomization"}
+_KIND = {
+    "commands": "command",
+    "terminations": "termination",
+    "randomization": "randomization",
+}
 
 
-def number(path: str, value: Any, *, low: float = -math.inf, above: float | None = None) -> float:
-    """Return ``value`` as a finite float, at least ``low`` or greater than ``above``.
+def number(
+    path: str,
+    value: Any,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    above: float | None = None,
+) -> float:
+    """Return ``value`` as a finite float, from ``low`` to ``high`` or greater than ``above``.
 
     Raises:
         ConfigError: If it is none.
@@ -139,6 +172,8 @@ def number(path: str, value: Any, *, low: float = -math.inf, above: float | None
         raise ConfigError(path, f"must be a finite number, got {value!r}")
     if value < low:
         raise ConfigError(path, f"must be at least {low:g}, got {value:g}")
+    if value > high:
+        raise ConfigError(path, f"must be at most {high:g}, got {value:g}")
     if above is not None and value <= above:
         raise ConfigError(path, f"must be greater than {above:g}, got {value:g}")
     return float(value)
@@ -165,6 +200,8 @@ _SCALARS: dict[str, Callable[[str, Any], Any]] = {
     "decimation": _whole,
     "episode_length_s": _positive,
     "action_clip": _positive,
+    "action_delay": partial(number, low=0.0, high=1.0),
+    "action_noise": partial(number, low=0.0),
     "min_stance_time": _positive,
     "min_switch_interval": partial(number, low=0.0),
     "only_positive_rewards": _flag,
@@ -235,6 +272,29 @@ def _parameters(path: str, term: Any, value: Any) -> Any:
     return None if value is None else _with_params(path, term, _as_mapping(value, path))
 
 
+def _command(path: str, term: CommandTerm, value: Any) -> CommandTerm:
+    if value is None:
+        raise ConfigError(path, "a command cannot be switched off")
+    return _with_params(path, term, _as_mapping(value, path))
+
+
+def _randomization(path: str, term: RandomizationTerm, value: Any) -> RandomizationTerm | None:
+    if value is None:
+        return None
+    settings = dict(_as_mapping(value, path))
+    if term.interval_s is not None and "interval_s" in settings:
+        low, high = _bounds(f"{path}.interval_s", settings.pop("interval_s"), equal=True)
+        number(f"{path}.interval_s", low, above=0.0)
+        term = replace(term, interval_s=(low, high))
+    return _with_params(path, term, settings)
+
+
+_CHANGE: dict[str, Callable[[str, Any, Any], Any]] = {
+    "commands": _command,
+    "randomization": _randomization,
+}
+
+
 def _with_params(path: str, term: TermT, settings: Mapping[str, Any]) -> TermT:
     """Change parameters the term has already; a number stays a number."""
     params: dict[str, Any] = dict(term.params)
@@ -244,16 +304,31 @@ def _with_params(path: str, term: TermT, settings: Mapping[str, Any]) -> TermT:
             raise ConfigError(f"{path}.{name}", unknown_name("parameter", name, [*params, *own]))
         if isinstance(params[name], int | float) and not isinstance(params[name], bool):
             value = number(f"{path}.{name}", value)
+        elif isinstance(params[name], Mapping):
+            value = _entries(f"{path}.{name}", params[name], value)
+        elif isinstance(params[name], list):
+            value = list(_bounds(f"{path}.{name}", value, equal=True))
         elif type(value) is not type(params[name]):
             raise ConfigError(f"{path}.{name}", f"must look like {params[name]!r}, got {value!r}")
         params[name] = value
     return replace(term, params=params)
 
 
-def _bounds(path: str, value: Any) -> tuple[float, float]:
+def _entries(path: str, known: Mapping[str, Any], value: Any) -> dict[str, list[float]]:
+    """Change some of a parameter's named ranges."""
+    ranges = {name: list(bounds) for name, bounds in known.items()}
+    for name, bounds in _as_mapping(value, path).items():
+        if name not in known:
+            raise ConfigError(f"{path}.{name}", unknown_name("range", name, known))
+        ranges[name] = list(_bounds(f"{path}.{name}", bounds, equal=True))
+    return ranges
+
+
+def _bounds(path: str, value: Any, *, equal: bool = False) -> tuple[float, float]:
+    """Return ``value`` as low and high; ``equal`` lets them be one number."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ConfigError(path, f"must be [low, high], got {value!r}")
     low, high = number(path, value[0]), number(path, value[1])
-    if low >= high:
+    if low > high or (low == high and not equal):
         raise ConfigError(path, f"low must be below high, got [{low:g}, {high:g}]")
     return low, high

@@ -32,21 +32,27 @@ def evaluate(
         label: Name of the policy in tables.
         num_threads: Physics threads; 0 takes every core.
     """
-    env = make_env(task, num_envs=episodes, seed=seed, num_threads=num_threads)
+    env = make_env(task.for_evaluation(), num_envs=episodes, seed=seed, num_threads=num_threads)
     values = first_episodes(act, env)
     metrics = {name: v for name, v in values.items() if not name.startswith("reward/")}
     metrics["episode/survival_rate"] = 1.0 - metrics["episode/fell"]
+    metrics["episode/fall_rate"] = metrics["episode/fell"]
     return Evaluation(
         label=label,
         episodes=episodes,
-        metrics={name: float(value.mean()) for name, value in metrics.items()},
+        metrics={name: float(value.nanmean()) for name, value in metrics.items()},
         rewards={
             name.removeprefix("reward/"): float(value.mean())
             for name, value in values.items()
             if name.startswith("reward/")
         },
-        std={name: float(value.std(correction=0)) for name, value in metrics.items()},
+        std={name: _spread(value) for name, value in metrics.items()},
     )
+
+
+def _spread(value: Tensor) -> float:
+    """Return the standard deviation of what was measured."""
+    return float(value[~value.isnan()].std(correction=0))
 
 
 @torch.no_grad()

@@ -23,7 +23,7 @@ from stridelab.experiment.sections import (
 )
 from stridelab.experiment.sweep import SweepSection
 from stridelab.experiment.yaml_text import dump_yaml
-from stridelab_envs.errors import ConfigError, unknown_name
+from stridelab_envs.errors import ConfigError
 from stridelab_envs.robots import get_robot
 
 if TYPE_CHECKING:
@@ -105,15 +105,7 @@ class Experiment(Section):
         initial = self.model.std.initial
         if not isinstance(initial, dict):
             return
-        groups = get_robot(self.task_config().robot).joint_groups
-        for group in initial:
-            if group not in groups:
-                message = unknown_name("joint group", group, groups)
-                raise ConfigError(f"model.std.initial.{group}", message)
-        missing = ", ".join(group for group in groups if group not in initial)
-        if missing:
-            message = f"must name every joint group of the robot; missing: {missing}"
-            raise ConfigError("model.std.initial", message)
+        get_robot(self.task_config().robot).per_joint(initial, "model.std.initial")
 
     def _check_sweep(self, space: SearchSpace) -> None:
         """Try what the search space offers, so that no trial is refused after the start."""

@@ -212,6 +212,11 @@ class TrainSection(Section):
     env_steps: Integer = Field(
         ge=1, le=10**15, description="Control steps of all environments together, from 1."
     )
+    start_from: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Policy bundle or checkpoint whose weights to begin with; null = random ones.",
+    )
     checkpoint_every: Integer = Field(
         default=50, ge=1, description="Iterations between two checkpoints, from 1."
     )

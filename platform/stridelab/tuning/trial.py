@@ -13,7 +13,7 @@ from ray.tune.search.repeater import TRIAL_INDEX
 from stridelab.algorithms.ppo import PPO, build_config
 from stridelab.evaluation.rollout import evaluate
 from stridelab.experiment import Experiment, parse_experiment
-from stridelab.export.bundle import Policy, describe_env, save_bundle
+from stridelab.export.bundle import Policy, describe_env, load_bundle, save_bundle
 from stridelab_envs.registry import make_env
 
 ALGORITHM_FOLDER, POLICY_FOLDER = "algorithm", "policy"
@@ -66,7 +66,22 @@ class Trial(tune.Trainable):
         algorithm_config = build_config(self.experiment, seed=seed, num_threads=self.num_threads)
         self.algorithm: PPO = algorithm_config.build_algo()
         task = self.experiment.task_config()
-        self._env_description = describe_env(make_env(task, num_envs=1, seed=0, num_threads=1))
+        env = make_env(task, num_envs=1, seed=0, num_threads=1)
+        self._env_description = describe_env(env)
+        if self.experiment.train.start_from is not None:
+            policy = load_bundle(Path(self.experiment.train.start_from))
+            policy.check_fits(env)
+            self._take_weights(policy)
+
+    def _take_weights(self, policy: Policy) -> None:
+        """Begin with the weights and normaliser of a trained policy."""
+        weights = policy.module.state_dict()
+        self.algorithm.learner_group.foreach_learner(
+            lambda learner: learner.module["default_policy"].unwrapped().load_state_dict(weights)
+        )
+        self.algorithm.env_runner_group.sync_weights(
+            from_worker_or_learner_group=self.algorithm.learner_group, inference_only=True
+        )
 
     def step(self) -> dict[str, Any]:
         """Train one iteration."""

@@ -40,6 +40,7 @@ SPEC = RobotSpec(
     default_pose=(*_LEG_POSE, *_LEG_POSE, *(0.0,) * 9),
     home_height=0.981,  # 0.8 cos(0.8 / 2) + 0.2442 at a knee angle of 0.8 rad
     feet=("left_foot", "right_foot"),
+    wrists=("left_wrist", "right_wrist"),
     joint_groups={
         "legs": _LEFT_LEG + _RIGHT_LEG,
         "torso": ("torso",),

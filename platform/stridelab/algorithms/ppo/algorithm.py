@@ -61,7 +61,8 @@ class PPO(RLlibPPO):
             reduce="lifetime_sum",
         )
         self.iteration_metrics = {
-            **{name: float(v.mean()) for name, v in rollout.episodes.items()},
+            # NaN: not measured in that episode.
+            **{n: float(v.nanmean()) for n, v in rollout.episodes.items() if not v.isnan().all()},
             **learner_metrics,
             "sim/failures": float(rollout.sim_failures),
             "perf/sample_seconds": sampled - start,

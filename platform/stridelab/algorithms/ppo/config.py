@@ -116,9 +116,4 @@ def _initial_std(model: ModelSection, task: TaskConfig) -> list[float]:
     initial = model.std.initial
     if not isinstance(initial, dict):
         return [float(initial)] * robot.num_joints
-    std = {
-        joint: float(value)
-        for group, value in initial.items()
-        for joint in robot.joint_groups[group]
-    }
-    return [std[joint] for joint in robot.joints]
+    return robot.per_joint(initial, "initial")

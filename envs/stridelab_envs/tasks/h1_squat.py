@@ -1,0 +1,51 @@
+"""Skill "squat": bring the base to a height and hold it there."""
+
+from __future__ import annotations
+
+from stridelab_envs.mdp import command_rewards, rewards
+from stridelab_envs.mdp import observations as obs
+from stridelab_envs.mdp.skills import HeightCommand
+from stridelab_envs.mdp.terms import CommandTerm, ObservationTerm, RewardTerm, StateTerm
+from stridelab_envs.tasks import h1
+from stridelab_envs.tasks.config import TaskConfig
+
+_COMMAND = {"command": "height"}
+
+
+def h1_squat() -> TaskConfig:
+    """Return the task ``h1_squat``."""
+    return TaskConfig(
+        id="h1_squat",
+        description="Humanoid skill: bring the base to a commanded height.",
+        commands={
+            "height": CommandTerm(
+                func=HeightCommand,
+                params={"ranges": h1.HEIGHT_RANGE, "resampling_time": [1.0, 3.0]},
+            )
+        },
+        observations=h1.observations(
+            {"height_error": ObservationTerm(func=obs.height_error, params={"name": "height"})},
+            {"time_left": ObservationTerm(func=obs.time_left, params={"name": "height"})},
+        ),
+        rewards={
+            **h1.standing_rewards(),
+            "height": RewardTerm(
+                func=command_rewards.height, weight=3.0, params={**_COMMAND, "sharpness": 4.0}
+            ),
+            "height_fine": RewardTerm(
+                func=command_rewards.height, weight=2.0, params={**_COMMAND, "sharpness": 20.0}
+            ),
+            "upper_body": RewardTerm(
+                func=rewards.joint_deviation, weight=0.7, params={"group": "arms", "sharpness": 4.0}
+            ),
+            "torso": RewardTerm(
+                func=rewards.joint_deviation,
+                weight=0.3,
+                params={"group": "torso", "sharpness": 4.0},
+            ),
+        },
+        metrics={
+            "height_error": StateTerm(func=command_rewards.height_error, params=_COMMAND),
+        },
+        **h1.base_settings(),
+    )
