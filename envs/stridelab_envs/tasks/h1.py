@@ -130,8 +130,15 @@ def regularization() -> dict[str, RewardTerm]:
 
 
 def randomizations() -> dict[str, RandomizationTerm]:
-    """Return what changes from episode to episode, and the pushes within one."""
+    """Return what changes from episode to episode, and the pushes within one.
+
+    A share of the episodes begins in states that the skills came to while taking turns
+    (``stridelab chain --record``), so that each learns to take over from any other.
+    """
     return {
+        "recorded_state": RandomizationTerm(
+            func=randomization.recorded_state, params={"file": "h1_states.npz", "share": 0.3}
+        ),
         "joint_pos": RandomizationTerm(
             func=randomization.joint_pos_offset, params={"half_width": 0.1}
         ),

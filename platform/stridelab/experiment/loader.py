@@ -5,13 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from stridelab.experiment.messages import one_line, parent_path, show
+from pydantic import BaseModel, ValidationError
+
+from stridelab.experiment.messages import first_problem, one_line, parent_path, show
 from stridelab.experiment.overrides import OVERRIDE, apply_override, override_mark
 from stridelab.experiment.schema import Experiment, validate
 from stridelab.experiment.yaml_text import YamlError, parse_yaml
 from stridelab_envs.errors import ConfigError, UserError
+
+SectionT = TypeVar("SectionT", bound=BaseModel)
 
 MAX_BYTES = 1_000_000
 """Largest file that is read; experiments are a few kilobytes."""
@@ -31,16 +35,7 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
         UserError: Anything is wrong; one line ``FILE:LINE: KEY: ...`` or
             ``override "KEY=VALUE": ...``.
     """
-    file = one_line(str(path))
-    try:
-        tree, lines = parse_yaml(_read(Path(path), file))
-    except YamlError as error:
-        raise UserError(f"{file}:{error.line}: {error}") from None
-    if tree is None:
-        raise UserError(f"{file}: is empty; an experiment needs at least name, task and train")
-    if not isinstance(tree, dict):
-        raise UserError(f"{file}:{lines['']}: must be a mapping (key: value), got {show(tree)}")
-    places = {key: f"{file}:{line}" for key, line in lines.items()}
+    tree, places = _parse(path)
     changed, marks = _overridden(tree, places, overrides)
     try:
         return validate(changed)
@@ -73,6 +68,35 @@ def parse_experiment(
         if lines is None:
             raise
         raise _located(error, lines) from None
+
+
+def load_mapping(path: Path, schema: type[SectionT]) -> SectionT:
+    """Read and check another kind of YAML file.
+
+    Raises:
+        UserError: Anything is wrong; one line ``FILE:LINE: KEY: ...``.
+    """
+    tree, places = _parse(path)
+    try:
+        return schema.model_validate(tree)
+    except ValidationError as error:
+        raise _located(first_problem(error), places) from None
+    except ConfigError as error:
+        raise _located(error, places) from None
+
+
+def _parse(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the content of a YAML file and where (``FILE:LINE``) each key stands."""
+    file = one_line(str(path))
+    try:
+        tree, lines = parse_yaml(_read(Path(path), file))
+    except YamlError as error:
+        raise UserError(f"{file}:{error.line}: {error}") from None
+    if tree is None:
+        raise UserError(f"{file}: is empty; an experiment needs at least name, task and train")
+    if not isinstance(tree, dict):
+        raise UserError(f"{file}:{lines['']}: must be a mapping (key: value), got {show(tree)}")
+    return tree, {key: f"{file}:{line}" for key, line in lines.items()}
 
 
 def _overridden(

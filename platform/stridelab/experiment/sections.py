@@ -96,6 +96,11 @@ class StdSection(Section):
     min: float = Field(default=1e-3, gt=0.0, description="Lower bound, above 0.")
     max: float = Field(default=10.0, gt=0.0, description="Upper bound, above `min`.")
 
+    scale_mean: bool = Field(
+        default=False,
+        description="The network puts out means in units of `initial`: small values learn evenly.",
+    )
+
     @field_validator("initial", mode="plain")
     @classmethod
     def _positive(cls, value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,15 +50,23 @@ class Policy:
         action: Tensor = dist.to_deterministic().sample()
         return action
 
-    def check_fits(self, env: BatchEnv) -> None:
+    def check_fits(self, env: BatchEnv, groups: Mapping[str, str] | None = None) -> None:
         """Refuse an environment whose observations or actions are not those of the training.
+
+        Args:
+            env: The environment.
+            groups: Observation groups the policy is to look at, by the names they had in
+                training; None for all, under their own names.
 
         Raises:
             UserError: Names the first difference.
         """
-        theirs = describe_env(env)
+        theirs, own = describe_env(env), dict(self.description["env"])
+        if groups is not None:
+            theirs["layouts"] = {name: theirs["layouts"][g] for name, g in groups.items()}
+            own["layouts"] = {name: own["layouts"][name] for name in groups}
         for key in _FITTED:
-            trained, offered = self.description["env"][key], theirs[key]
+            trained, offered = own[key], theirs[key]
             if trained != offered:
                 raise UserError(
                     f"the policy does not fit task {env.task.id}: {key} is {_short(offered)}, "

@@ -26,7 +26,7 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
     ``model_config`` keys: ``actor_hidden``, ``critic_hidden`` (widths), ``activation``,
     ``normalize_observations``, ``std_kind`` (``free``: one parameter an action;
     ``state_dependent``: a second output of the actor), ``std_initial`` (one number an action),
-    ``std_min``, ``std_max``.
+    ``std_min``, ``std_max``, ``scale_mean`` (the actor puts out means in units of ``std_initial``).
 
     Besides RLlib's forward methods, which take raw observations, there is a way in two steps for
     learners: :meth:`normalize` once a rollout, :meth:`evaluate` on each minibatch.
@@ -41,6 +41,8 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         num_actions = int(self.action_space.shape[0])
         self.log_std_bounds = (math.log(config["std_min"]), math.log(config["std_max"]))
         initial = torch.tensor(config["std_initial"], dtype=torch.float32).log()
+        scale = initial.exp() if config.get("scale_mean") else torch.ones_like(initial)
+        self.register_buffer("mean_scale", scale, persistent=False)
         self.free_std = config["std_kind"] == "free"
         outputs = num_actions if self.free_std else 2 * num_actions
         self.actor = Perceptron(
@@ -93,9 +95,9 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         out = self.actor(normalized)
         if self.free_std:
             log_std = self.log_std.clamp(*self.log_std_bounds)
-            return torch.cat([out, log_std.expand_as(out)], dim=-1)
+            return torch.cat([out * self.mean_scale, log_std.expand_as(out)], dim=-1)
         mean, log_std = out.chunk(2, dim=-1)
-        return torch.cat([mean, log_std.clamp(*self.log_std_bounds)], dim=-1)
+        return torch.cat([mean * self.mean_scale, log_std.clamp(*self.log_std_bounds)], dim=-1)
 
     def value(self, normalized: Mapping[str, Tensor]) -> Tensor:
         """Return the value of normalised observations, ``(...)``, in float32."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -21,6 +23,20 @@ from stridelab_envs.gym import action_space, observation_space
 COMPONENT_RL_MODULE = "rl_module"
 COMPONENT_ENV = "env"
 WEIGHTS_SEQ_NO = "weights_seq_no"
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch work on one thread: an environment's tensors are too small to be shared out.
+
+    Waking the other threads costs several times the work itself. Physics has its own threads.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class BatchedEnvRunner(EnvRunner, Checkpointable):
@@ -101,7 +117,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             out = module.forward_exploration({Columns.OBS: self._obs})
             dist = dist_cls.from_logits(out[Columns.ACTION_DIST_INPUTS])
             action = out[Columns.ACTIONS] if Columns.ACTIONS in out else dist.sample()
-            step = env.step(out.get(Columns.ACTIONS_FOR_ENV, action))
+            with _one_thread():
+                step = env.step(out.get(Columns.ACTIONS_FOR_ENV, action))
             actions.append(action)
             inputs.append(out[Columns.ACTION_DIST_INPUTS])
             logps.append(dist.logp(action))

@@ -108,6 +108,7 @@ def module_config(model: ModelSection, task: TaskConfig) -> dict[str, Any]:
         "std_initial": _initial_std(model, task),
         "std_min": model.std.min,
         "std_max": model.std.max,
+        "scale_mean": model.std.scale_mean,
     }
 
 
