@@ -82,9 +82,3 @@ def foot_error(state: State, command: str) -> Tensor:
     foot = expect(state.commands[command], FootCommand)
     error = foot.error(state).abs().mean(dim=(1, 2))
     return error.masked_fill(~foot.expiring, math.nan)
-
-
-def still_in_time(state: State, command: str, before: float) -> Tensor:
-    """Squared planar speed of the base [m^2/s^2] in the last ``before`` seconds of a command."""
-    speed = state.base_lin_vel_world[:, :2].square().sum(dim=1)
-    return speed * (state.commands[command].time_left < before)

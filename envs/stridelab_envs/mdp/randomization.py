@@ -73,7 +73,9 @@ def recorded_state(state: State, ids: Tensor, file: str, share: float) -> None:
     """
     qpos, qvel = _recording(file)
     if qpos.shape[1] != state.sim.qpos.shape[1] or qvel.shape[1] != state.sim.qvel.shape[1]:
-        raise ConfigError("recorded_state.file", f"{file} holds states of another robot")
+        raise ConfigError(
+            "randomization.recorded_state.file", f"{file} holds states of another robot"
+        )
     chosen = ids[torch.rand(ids.numel(), generator=state.generator) < share]
     rows = torch.randint(qpos.shape[0], (chosen.numel(),), generator=state.generator)
     state.sim.qpos[chosen] = qpos[rows]

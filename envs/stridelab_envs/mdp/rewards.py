@@ -180,8 +180,3 @@ def yaw_rate_square(state: State) -> Tensor:
 def planar_velocity_square(state: State) -> Tensor:
     """Squared planar velocity of the base [m^2/s^2], where no walking is asked for."""
     return state.base_lin_vel_world[:, :2].square().sum(dim=1)
-
-
-def action_saturation(state: State, limit: float) -> Tensor:
-    """Size of actions beyond ``limit`` (in units of the action), summed over joints."""
-    return (state.action.abs() - limit).clamp(min=0.0).sum(dim=1)
