@@ -14,6 +14,8 @@ from stridelab.algorithms.ppo import PPO, build_config
 from stridelab.evaluation.rollout import evaluate
 from stridelab.experiment import Experiment, parse_experiment
 from stridelab.export.bundle import Policy, describe_env, load_bundle, save_bundle
+from stridelab.modules.transfer import transfer_weights
+from stridelab_envs.errors import UserError
 from stridelab_envs.registry import make_env
 
 ALGORITHM_FOLDER, POLICY_FOLDER = "algorithm", "policy"
@@ -69,16 +71,14 @@ class Trial(tune.Trainable):
         env = make_env(task, num_envs=1, seed=0, num_threads=1)
         self._env_description = describe_env(env)
         if self.experiment.train.start_from is not None:
-            policy = load_bundle(Path(self.experiment.train.start_from))
-            policy.check_fits(env)
-            self._take_weights(policy)
+            self._take_weights(load_bundle(Path(self.experiment.train.start_from)))
 
     def _take_weights(self, policy: Policy) -> None:
-        """Begin with the weights and normaliser of a trained policy."""
-        weights = policy.module.state_dict()
-        self.algorithm.learner_group.foreach_learner(
-            lambda learner: learner.module["default_policy"].unwrapped().load_state_dict(weights)
-        )
+        """Begin with the networks and the normaliser of a trained policy."""
+        theirs, ours = policy.description["env"], self._env_description
+        if theirs["joints"] != ours["joints"]:
+            raise UserError("train.start_from: the policy was trained on another robot")
+        transfer_weights(policy.module, self._module, theirs["layouts"], ours["layouts"])
         self.algorithm.env_runner_group.sync_weights(
             from_worker_or_learner_group=self.algorithm.learner_group, inference_only=True
         )

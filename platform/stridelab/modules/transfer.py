@@ -1,0 +1,93 @@
+"""Begin with the networks of a policy that was trained on another task of the same robot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stridelab.modules.actor_critic import CRITIC, POLICY, ActorCritic
+from stridelab_envs.errors import UserError
+
+Layout = Mapping[str, Sequence[int]]
+"""Term name to ``[start, stop]`` within its observation group."""
+
+_SEEN = 20_000.0
+"""Samples the normaliser is to believe it has seen, so that it soon fits the new task."""
+
+
+@torch.no_grad()
+def transfer_weights(
+    source: ActorCritic,
+    target: ActorCritic,
+    source_layouts: Mapping[str, Layout],
+    target_layouts: Mapping[str, Layout],
+) -> None:
+    """Copy the networks of ``source`` into ``target``, observation terms matched by name.
+
+    Terms that only the target has begin without influence; those that only the source has are left
+    out. The standard deviations stay those of the target, which is about to explore.
+
+    Args:
+        source: The trained module.
+        target: The module to change.
+        source_layouts: Where terms lie in the observation groups of the source.
+        target_layouts: The same of the target.
+
+    Raises:
+        UserError: If the hidden layers or the numbers of actions differ.
+    """
+    own = target.state_dict()
+    weights: dict[str, Tensor] = {}
+    for name, value in source.state_dict().items():
+        part = name.split(".")[0]
+        if name == "log_std":
+            continue
+        group = _input_group(name, part, target)
+        if group is not None:
+            value = _match(value, own[name], source_layouts[group], target_layouts[group])
+        elif name.startswith("normalizers.") and name.endswith(".count"):
+            value = value.clamp(max=_SEEN)
+        if name not in own or own[name].shape != value.shape:
+            shape = list(own[name].shape) if name in own else "absent"
+            raise UserError(
+                f"train.start_from: {name} is {list(value.shape)} in the policy, {shape} here"
+            )
+        weights[name] = value
+    _rescale_means(weights, source, target)
+    target.load_state_dict(weights, strict=False)
+
+
+def _input_group(name: str, part: str, target: ActorCritic) -> str | None:
+    """Return the group whose terms are the columns of this tensor, if it has such."""
+    if name == "actor.0.weight":
+        return POLICY
+    if name == "critic.0.weight":
+        return target.critic_group
+    if part == "normalizers" and name.split(".")[2] in ("mean", "var"):
+        return CRITIC if name.split(".")[1] == CRITIC else POLICY
+    return None
+
+
+def _match(value: Tensor, own: Tensor, theirs: Layout, ours: Layout) -> Tensor:
+    """Return ``own`` with the columns (last dimension) of terms that both layouts name."""
+    result = own.clone()
+    if value.dim() > 1:
+        result.zero_()
+    for term, (start, stop) in ours.items():
+        if term in theirs and theirs[term][1] - theirs[term][0] == stop - start:
+            result[..., start:stop] = value[..., theirs[term][0] : theirs[term][1]]
+    return result
+
+
+def _rescale_means(weights: dict[str, Any], source: ActorCritic, target: ActorCritic) -> None:
+    """Let the means be what they were where the two put them out in other units."""
+    last = len(source.actor) - 1
+    ratio = source.mean_scale / target.mean_scale
+    count = ratio.numel()
+    for name, factor in ((f"actor.{last}.weight", ratio[:, None]), (f"actor.{last}.bias", ratio)):
+        scaled = weights[name].clone()
+        scaled[:count] *= factor
+        weights[name] = scaled
