@@ -14,9 +14,6 @@ from stridelab_envs.errors import UserError
 Layout = Mapping[str, Sequence[int]]
 """Term name to ``[start, stop]`` within its observation group."""
 
-_SEEN = 20_000.0
-"""Samples the normaliser is to believe it has seen, so that it soon fits the new task."""
-
 
 @torch.no_grad()
 def transfer_weights(
@@ -24,32 +21,32 @@ def transfer_weights(
     target: ActorCritic,
     source_layouts: Mapping[str, Layout],
     target_layouts: Mapping[str, Layout],
+    first_obs: Mapping[str, Tensor],
 ) -> None:
     """Copy the networks of ``source`` into ``target``, observation terms matched by name.
 
     Terms that only the target has begin without influence; those that only the source has are left
-    out. The standard deviations stay those of the target, which is about to explore.
+    out. The normaliser's statistics of known terms stay: were they to move, so would the policy.
 
     Args:
         source: The trained module.
         target: The module to change.
         source_layouts: Where terms lie in the observation groups of the source.
         target_layouts: The same of the target.
+        first_obs: Observations of the target's task, group to ``(n, size)``; the normaliser takes
+            its statistics of new terms from them.
 
     Raises:
         UserError: If the hidden layers or the numbers of actions differ.
     """
+    target.update_normalizers(first_obs)
     own = target.state_dict()
     weights: dict[str, Tensor] = {}
     for name, value in source.state_dict().items():
         part = name.split(".")[0]
-        if name == "log_std":
-            continue
         group = _input_group(name, part, target)
         if group is not None:
             value = _match(value, own[name], source_layouts[group], target_layouts[group])
-        elif name.startswith("normalizers.") and name.endswith(".count"):
-            value = value.clamp(max=_SEEN)
         if name not in own or own[name].shape != value.shape:
             shape = list(own[name].shape) if name in own else "absent"
             raise UserError(
@@ -73,9 +70,7 @@ def _input_group(name: str, part: str, target: ActorCritic) -> str | None:
 
 def _match(value: Tensor, own: Tensor, theirs: Layout, ours: Layout) -> Tensor:
     """Return ``own`` with the columns (last dimension) of terms that both layouts name."""
-    result = own.clone()
-    if value.dim() > 1:
-        result.zero_()
+    result = torch.zeros_like(own) if value.dim() > 1 else own.clone()
     for term, (start, stop) in ours.items():
         if term in theirs and theirs[term][1] - theirs[term][0] == stop - start:
             result[..., start:stop] = value[..., theirs[term][0] : theirs[term][1]]

@@ -78,7 +78,10 @@ class Trial(tune.Trainable):
         theirs, ours = policy.description["env"], self._env_description
         if theirs["joints"] != ours["joints"]:
             raise UserError("train.start_from: the policy was trained on another robot")
-        transfer_weights(policy.module, self._module, theirs["layouts"], ours["layouts"])
+        some = make_env(self.experiment.task_config(), num_envs=256, seed=0, num_threads=1)
+        transfer_weights(
+            policy.module, self._module, theirs["layouts"], ours["layouts"], some.reset()
+        )
         self.algorithm.env_runner_group.sync_weights(
             from_worker_or_learner_group=self.algorithm.learner_group, inference_only=True
         )
