@@ -58,7 +58,7 @@ def build_config(experiment: Experiment, *, seed: int, num_threads: int) -> PPOC
     config.environment(
         env="stridelab",
         env_config={
-            "make_env": partial(make_env, task, num_threads=num_threads),
+            "make_env": partial(make_env, task, num_threads=num_threads, stack_history=False),
             "num_threads": num_threads,
         },
     )
