@@ -52,7 +52,7 @@ class Experiment(Section):
         default="", max_length=5000, description="What it is for, in free words."
     )
     task: TaskSection
-    model: AnyModel = ModelSection()
+    model: AnyModel = Field(default=ModelSection(), description="The networks; `kind` says which.")
     algorithm: AlgorithmSection = AlgorithmSection()
     train: TrainSection
     resources: ResourcesSection = ResourcesSection()
