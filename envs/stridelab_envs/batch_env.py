@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from stridelab_envs.errors import ConfigError
+from stridelab_envs.history import FrameStack
 from stridelab_envs.mdp.state import State
 from stridelab_envs.mdp.terms import ObservationTerm, RandomizationTerm
 from stridelab_envs.physics import Simulation
@@ -19,7 +20,8 @@ from stridelab_envs.robots.scene import build_scene
 from stridelab_envs.tasks.config import TaskConfig
 
 Observation = dict[str, Tensor]
-"""Group name to ``(num_envs, group size)``."""
+"""Group name to ``(num_envs, group size)``; of a group with a history the stack of its frames,
+oldest first, or the newest frame alone if the environments were built so."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class BatchEnv:
         seed: Seed of every random draw; equal seeds give equal rollouts.
         num_threads: Physics threads; 0 takes every core this process may use.
         dump_dir: Where the state of the first failed simulation is written.
+        stack_history: Observe the whole stack of frames in groups with a history; otherwise only
+            the newest frame, for callers that keep the frames themselves.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class BatchEnv:
         seed: int,
         num_threads: int = 0,
         dump_dir: Path | None = None,
+        stack_history: bool = True,
     ) -> None:
         if num_envs < 1:
             raise ConfigError("num_envs", f"must be at least 1, got {num_envs}")
@@ -105,12 +110,19 @@ class BatchEnv:
         self._steps = torch.zeros(num_envs)
         self._restart(self._all)
         self.layouts = {group: self._layout(group) for group in task.observations}
-        """Where each term lies in its group: group to term to columns."""
-        self.observation_sizes = {
+        """Where each term lies in a frame of its group: group to term to columns."""
+        self.history = {group: task.history.get(group, 1) for group in task.observations}
+        """Number of frames that make up an observation of a group."""
+        self.frame_sizes = {
             group: max(columns.stop for columns in layout.values())
             for group, layout in self.layouts.items()
         }
-        """Group name to width."""
+        """Group name to width of one frame."""
+        self.observation_sizes = {
+            group: self.history[group] * size for group, size in self.frame_sizes.items()
+        }
+        """Group name to width of what a policy sees: all frames."""
+        self._stack = FrameStack(task.history if stack_history else {})
 
     def _set_rewards(self) -> None:
         """Take over the task's rewards; terms of weight 0 are not computed."""
@@ -124,7 +136,7 @@ class BatchEnv:
     def reset(self) -> Observation:
         """Start a new episode everywhere and return its first observation."""
         self._restart(self._all)
-        return self._observe()
+        return self._stack.restart(self._all, self._observe())
 
     def desynchronize(self) -> None:
         """Pretend that the running episodes started at random times.
@@ -163,7 +175,8 @@ class BatchEnv:
         for command in state.commands.values():
             command.advance(state)
 
-        final_obs = self._observe()
+        frames = self._observe()
+        final_obs = self._stack.push(frames)
         ended = (terminated | truncated).nonzero().flatten()
         log: dict[str, Tensor] = {}
         obs = final_obs
@@ -171,10 +184,11 @@ class BatchEnv:
             log = self._episode_log(ended, terminated)
             self._restart(ended)
             fresh = self._observe()
-            obs = {
+            frames = {
                 group: value.index_copy(0, ended, fresh[group][ended])
-                for group, value in final_obs.items()
+                for group, value in frames.items()
             }
+            obs = self._stack.restart(ended, frames)
         return Step(obs, reward, terminated, truncated, final_obs, log)
 
     def get_state(self) -> dict[str, Any]:
@@ -185,6 +199,7 @@ class BatchEnv:
             "generator": self.generator.get_state(),
             "sums": [value.clone() for value in self._sums()],
             "commands": {name: c.get_state() for name, c in self.state.commands.items()},
+            "stack": self._stack.get_state(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -192,6 +207,7 @@ class BatchEnv:
         self.sim.set_state(state["simulation"])
         self.state.set_state(state["state"])
         self.generator.set_state(state["generator"])
+        self._stack.set_state(state["stack"])
         for own, value in zip(self._sums(), state["sums"], strict=True):
             own.copy_(value)
         for name, command in self.state.commands.items():

@@ -61,9 +61,22 @@ def get_task(task_id: str) -> TaskConfig:
     return tasks[task_id]()
 
 
-def make_env(config: TaskConfig, *, num_envs: int, seed: int, num_threads: int = 0) -> BatchEnv:
-    """Build ``num_envs`` environments of a task; ``num_threads`` 0 takes every core."""
-    return BatchEnv(config, num_envs=num_envs, seed=seed, num_threads=num_threads)
+def make_env(
+    config: TaskConfig,
+    *,
+    num_envs: int,
+    seed: int,
+    num_threads: int = 0,
+    stack_history: bool = True,
+) -> BatchEnv:
+    """Build ``num_envs`` environments of a task; arguments as of :class:`BatchEnv`."""
+    return BatchEnv(
+        config,
+        num_envs=num_envs,
+        seed=seed,
+        num_threads=num_threads,
+        stack_history=stack_history,
+    )
 
 
 for _factory in (biped_walk, h1_walk, h1_reach, h1_squat, h1_step):

@@ -26,6 +26,51 @@ TINY = {
 """Two iterations of 16 environments and 8 steps; networks of one layer of 16 units."""
 
 
+STROLL_FRAMES, STROLL_CRITIC_FRAMES = 7, 3
+"""History of the task ``stroll``."""
+
+
+def stroll():
+    """Return the biped's task with a noisy history and a clean privileged group."""
+    from dataclasses import replace
+
+    from stridelab_envs.mdp import observations
+    from stridelab_envs.mdp.terms import ObservationTerm
+    from stridelab_envs.registry import get_task
+
+    task = get_task("biped_walk").with_overrides(
+        {"observations": {"policy": {"base_lin_vel": None, "joint_pos": {"noise": 0.05}}}}
+    )
+    critic = {
+        "joint_pos": ObservationTerm(func=observations.joint_pos),
+        "base_lin_vel": ObservationTerm(func=observations.base_lin_vel, scale=2.0),
+        "base_quat": ObservationTerm(func=observations.base_quat),
+    }
+    return replace(
+        task,
+        id="stroll",
+        observations={**task.observations, "critic": critic},
+        history={"policy": STROLL_FRAMES, "critic": STROLL_CRITIC_FRAMES},
+    )
+
+
+@pytest.fixture
+def stroll_task(monkeypatch):
+    """The task ``stroll``, known by its name."""
+    from stridelab_envs import registry
+
+    registry.task_ids()
+    monkeypatch.setitem(registry._tasks, "stroll", stroll)
+    return stroll()
+
+
+@pytest.fixture
+def tiny_estimator(stroll_task) -> dict:
+    """Dotted keys that make the tiny experiment one of the module ``estimator``."""
+    hidden = {"actor_hidden": [16], "critic_hidden": [16], "estimator_hidden": [16]}
+    return {"task.id": "stroll", "model": {"kind": "estimator", **hidden}}
+
+
 @pytest.fixture(scope="session")
 def tiny_tree() -> dict:
     """The tiny experiment as nested mappings, to be left as it is."""

@@ -52,6 +52,8 @@ class TaskConfig:
     """What the policy is asked to do."""
     observations: Mapping[str, Mapping[str, ObservationTerm]]
     """Groups of observation terms; ``policy`` is required, ``critic`` is optional."""
+    history: Mapping[str, int] = field(default_factory=dict)
+    """Number of frames in an observation of a group, oldest first; 1 where it names none."""
     rewards: Mapping[str, RewardTerm]
     """Reward terms; a term of weight 0 is not computed."""
     reward_presets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -64,6 +66,12 @@ class TaskConfig:
     """Random changes when an episode starts, or within it."""
     metrics: Mapping[str, StateTerm] = field(default_factory=dict)
     """What is measured but not rewarded."""
+
+    def __post_init__(self) -> None:
+        for group in self.history:
+            if group not in self.observations:
+                message = unknown_name("observation group", group, self.observations)
+                raise ConfigError(f"history.{group}", message)
 
     @property
     def control_dt(self) -> float:
@@ -97,7 +105,8 @@ class TaskConfig:
                 mapping with ``weight``, ``clip`` and parameters), with ``preset`` as an optional
                 first choice; ``observations`` maps group, then term, to a mapping with ``scale``,
                 ``noise`` and parameters; ``terminations`` and ``randomization`` map a term to its
-                parameters. ``null`` switches a term off. The scalars carry their own names.
+                parameters. ``null`` switches a term off. ``history`` maps a group to its number of
+                frames. The scalars carry their own names.
 
         Raises:
             ConfigError: If a key is unknown or a value is out of range; the path is relative to
@@ -111,6 +120,10 @@ class TaskConfig:
                 changes[key] = _action_scale(value)
             elif key == "rewards":
                 changes[key] = self._override_rewards(value)
+            elif key == "history":
+                frames = _as_mapping(value, key).items()
+                lengths = {group: _whole(f"history.{group}", count) for group, count in frames}
+                changes[key] = {**self.history, **lengths}
             elif key == "observations":
                 groups = _as_mapping(value, key)
                 changes[key] = _override_table(self.observations, groups, key, "group", _group)
@@ -120,7 +133,7 @@ class TaskConfig:
                     table, _as_mapping(value, key), key, _KIND[key], _CHANGE.get(key, _parameters)
                 )
             else:
-                known = [*_SCALARS, "action_scale", "rewards", "observations", *_KIND]
+                known = [*_SCALARS, "action_scale", "rewards", "observations", "history", *_KIND]
                 raise ConfigError(key, unknown_name("task setting", key, known))
         changed = replace(self, **changes)
         if changed.max_episode_steps < 1:

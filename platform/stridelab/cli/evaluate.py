@@ -27,7 +27,14 @@ def command(
     loaded = find_policy(policy, tracking_uri)
     task = loaded.experiment.task_config()
     loaded.check_fits(make_env(task, num_envs=1, seed=0, num_threads=1))
-    result = evaluate(loaded.act, task, episodes=episodes, seed=seed, label=task.id)
+    result = evaluate(
+        loaded.act,
+        task,
+        episodes=episodes,
+        seed=seed,
+        label=task.id,
+        squared_errors=loaded.squared_errors,
+    )
     if output is not None:
         result.write(output)
     if as_json:

@@ -14,15 +14,25 @@ from stridelab_envs.tasks.config import TaskConfig
 
 Act = Callable[[dict[str, Tensor]], Tensor]
 """From observation groups ``(num_envs, size)`` to actions ``(num_envs, action_dim)``."""
+SquaredErrors = Callable[[dict[str, Tensor]], dict[str, Tensor]]
+"""From observation groups to the squared errors of what a policy predicts, each ``(num_envs,)``."""
 
 
 def evaluate(
-    act: Act, task: TaskConfig, *, episodes: int, seed: int, label: str, num_threads: int = 0
+    act: Act,
+    task: TaskConfig,
+    *,
+    episodes: int,
+    seed: int,
+    label: str,
+    num_threads: int = 0,
+    squared_errors: SquaredErrors = lambda obs: {},
 ) -> Evaluation:
     """Run one episode in each of ``episodes`` environments and average.
 
     Besides what the environment logs, ``episode/survival_rate`` is the share of episodes that
-    reached the time limit.
+    reached the time limit, and ``metric/<name>_rmse`` the root of the mean squared error over an
+    episode of what the policy predicts under ``name``.
 
     Args:
         act: The policy; for a bundle ``policy.act``.
@@ -31,9 +41,11 @@ def evaluate(
         seed: Seed of the environments.
         label: Name of the policy in tables.
         num_threads: Physics threads; 0 takes every core.
+        squared_errors: How wrong the policy's own predictions are; for a bundle
+            ``policy.squared_errors``.
     """
     env = make_env(task.for_evaluation(), num_envs=episodes, seed=seed, num_threads=num_threads)
-    values = first_episodes(act, env)
+    values = first_episodes(act, env, squared_errors)
     metrics = {name: v for name, v in values.items() if not name.startswith("reward/")}
     metrics["episode/survival_rate"] = 1.0 - metrics["episode/fell"]
     metrics["episode/fall_rate"] = metrics["episode/fell"]
@@ -56,7 +68,9 @@ def _spread(value: Tensor) -> float:
 
 
 @torch.no_grad()
-def first_episodes(act: Act, env: BatchEnv) -> dict[str, Tensor]:
+def first_episodes(
+    act: Act, env: BatchEnv, squared_errors: SquaredErrors = lambda obs: {}
+) -> dict[str, Tensor]:
     """Return the log of the first episode of each environment, name to ``(num_envs,)``.
 
     Counting whole first episodes keeps short ones from being counted more often than long ones.
@@ -64,7 +78,11 @@ def first_episodes(act: Act, env: BatchEnv) -> dict[str, Tensor]:
     obs = env.reset()
     waiting = torch.ones(env.num_envs, dtype=torch.bool)
     values: dict[str, Tensor] = {}
+    errors: dict[str, Tensor] = {}
     for _ in range(env.max_episode_steps):
+        for name, value in squared_errors(obs).items():
+            sums = errors.setdefault(name, torch.zeros(env.num_envs))
+            sums += value.masked_fill(~waiting, 0.0)
         step = env.step(act(obs))
         obs = step.obs
         ended = (step.terminated | step.truncated).nonzero().flatten()
@@ -74,4 +92,6 @@ def first_episodes(act: Act, env: BatchEnv) -> dict[str, Tensor]:
         waiting[ended] = False
         if not waiting.any():
             break
+    for name, sums in errors.items():
+        values[f"metric/{name}_rmse"] = (sums / values["episode/length"]).sqrt()
     return values

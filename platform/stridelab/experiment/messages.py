@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails
 
 from stridelab_envs.errors import ConfigError
 
+CHOICE = "kind="
+"""How the tag begins that pydantic puts into the path of a section of which there are several."""
 _MAX_SHOWN = 60
 
 
@@ -57,7 +59,7 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 def first_problem(error: ValidationError) -> ConfigError:
     """Return the first thing pydantic refused, in plain words."""
     problem = error.errors(include_url=False)[0]
-    path = join_path(problem["loc"])
+    path = join_path(part for part in problem["loc"] if not str(part).startswith(CHOICE))
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
         found = cause.under(path) if path else cause
@@ -85,12 +87,17 @@ def _not_text(value: Any, context: dict[str, Any]) -> str:
     return f"must be text, got {show(value)}{hint}"
 
 
-def _not_listed(value: Any, context: dict[str, Any]) -> str:
-    choices = context["expected"].replace("' or '", "', '").replace("'", "").split(", ")
+def not_listed(value: Any, choices: Sequence[str]) -> str:
+    """Say that ``value`` is none of the ``choices``, with the nearest one."""
     near = nearest(value, choices) if isinstance(value, str) else None
     hint = f'; did you mean "{near}"?' if near else ""
     start = "must be" if len(choices) == 1 else "must be one of"
     return f"{start} {', '.join(choices)}, got {show(value)}{hint}"
+
+
+def _not_expected(value: Any, context: dict[str, Any]) -> str:
+    choices = context["expected"].replace("' or '", "', '").replace("'", "").split(", ")
+    return not_listed(value, choices)
 
 
 _TYPES = {
@@ -110,7 +117,7 @@ _BOUNDS = {
 }
 _OTHERS: dict[str, Callable[[Any, dict[str, Any]], str]] = {
     "string_type": _not_text,
-    "literal_error": _not_listed,
+    "literal_error": _not_expected,
     "string_too_short": lambda value, context: "must not be empty",
     "string_too_long": lambda value, context: (
         f"must have at most {context['max_length']} characters, got {len(value)}"

@@ -13,6 +13,8 @@ from stridelab.experiment.overrides import plain
 from stridelab.experiment.search_space import SearchSpace
 from stridelab.experiment.sections import (
     AlgorithmSection,
+    AnyModel,
+    EstimatorSection,
     Integer,
     ModelSection,
     ResourcesSection,
@@ -50,7 +52,7 @@ class Experiment(Section):
         default="", max_length=5000, description="What it is for, in free words."
     )
     task: TaskSection
-    model: ModelSection = ModelSection()
+    model: AnyModel = Field(default=ModelSection(), description="The networks; `kind` says which.")
     algorithm: AlgorithmSection = AlgorithmSection()
     train: TrainSection
     resources: ResourcesSection = ResourcesSection()
@@ -81,6 +83,7 @@ class Experiment(Section):
         self._check_minibatches()
         self._check_runners()
         self._check_joint_groups()
+        self._check_estimator()
         if self.sweep is not None:
             self._check_sweep(self.sweep.space)
         return self
@@ -106,6 +109,16 @@ class Experiment(Section):
         if not isinstance(initial, dict):
             return
         get_robot(self.task_config().robot).per_joint(initial, "model.std.initial")
+
+    def _check_estimator(self) -> None:
+        if not isinstance(self.model, EstimatorSection):
+            return
+        from stridelab.modules.estimator_inputs import check_task  # imported late: torch, MuJoCo
+
+        try:
+            check_task(self.task_config(), self.model.short_history)
+        except ConfigError as error:
+            raise error.under("task") from None
 
     def _check_sweep(self, space: SearchSpace) -> None:
         """Try what the search space offers, so that no trial is refused after the start."""

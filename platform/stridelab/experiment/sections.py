@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
-from stridelab.experiment.messages import nearest, show
+from stridelab.experiment.messages import CHOICE, nearest, not_listed, show
 from stridelab_envs.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
@@ -130,7 +139,8 @@ class ModelSection(Section):
     """The policy and value networks."""
 
     kind: Literal["actor_critic"] = Field(
-        default="actor_critic", description="actor_critic: two separate multi-layer perceptrons."
+        default="actor_critic",
+        description="actor_critic: two separate multi-layer perceptrons; or estimator.",
     )
     actor_hidden: list[Width] = Field(
         default=[256, 128, 64],
@@ -149,6 +159,67 @@ class ModelSection(Section):
         default=True, description="Scale observations by their running mean and deviation."
     )
     std: StdSection = StdSection()
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _known_kind(cls, kind: Any) -> Any:
+        if kind != "actor_critic":
+            raise ConfigError("", not_listed(kind, ("actor_critic", "estimator")))
+        return kind
+
+
+class EstimatorSection(Section):
+    """The networks of a policy that estimates its own velocity; defaults are those of X1."""
+
+    kind: Literal["estimator"] = Field(
+        description="estimator: history encoder, velocity estimator, privileged critic."
+    )
+    short_history: Integer = Field(
+        default=5, ge=1, description="Newest frames that actor and estimator see, from 1."
+    )
+    estimator_hidden: list[Width] = Field(
+        default=[256, 128, 64],
+        min_length=1,
+        description="Units of the estimator's hidden layers, 1-65536.",
+    )
+    actor_hidden: list[Width] = Field(
+        default=[512, 256, 128],
+        min_length=1,
+        description="Units of the policy's hidden layers, 1-65536.",
+    )
+    critic_hidden: list[Width] = Field(
+        default=[768, 256, 128],
+        min_length=1,
+        description="Units of the critic's hidden layers, 1-65536.",
+    )
+    estimator_loss_coef: float = Field(
+        default=1.0, ge=0.0, description="Weight of the estimator's squared error, from 0."
+    )
+    detach_estimate: bool = Field(
+        default=False, description="Keep the policy's gradient out of the estimator."
+    )
+    std: StdSection = StdSection()
+
+    @model_validator(mode="after")
+    def _free_std(self) -> Self:
+        if self.std.kind != "free":
+            message = f"must be free for the module estimator, got {show(self.std.kind)}"
+            raise ConfigError("std.kind", message)
+        return self
+
+
+def _choice(value: Any) -> str:
+    """Return which model section a value is for; what is neither is refused by the first."""
+    kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    return CHOICE + ("estimator" if kind == "estimator" else "actor_critic")
+
+
+AnyModel = Annotated[
+    Annotated[ModelSection, Tag(CHOICE + "actor_critic")]
+    | Annotated[EstimatorSection, Tag(CHOICE + "estimator")],
+    Discriminator(_choice),
+]
+"""The section ``model``: its ``kind`` says which."""
 
 
 class AlgorithmSection(Section):

@@ -18,12 +18,24 @@ from torch import Tensor
 from stridelab.evaluation.files import replacing
 from stridelab.experiment import Experiment, parse_experiment
 from stridelab.modules.actor_critic import ActorCritic
+from stridelab.modules.kinds import MODULES
 from stridelab.tracking.provenance import versions
 from stridelab_envs.batch_env import BatchEnv
-from stridelab_envs.errors import ConfigError, UserError
+from stridelab_envs.errors import ConfigError, UserError, unknown_name
 
-_FITTED = ("layouts", "joints", "control_dt", "default_pose", "action_scale", "action_clip")
+_FITTED = (
+    "layouts",
+    "history",
+    "history_order",
+    "joints",
+    "control_dt",
+    "default_pose",
+    "action_scale",
+    "action_clip",
+)
 """What an environment must share with that of the training."""
+_ADDED = {"history": {}, "history_order": "oldest_first"}
+"""What descriptions lack that were written before there were histories."""
 FORMAT = 1
 """Version of the layout of ``policy.json``."""
 WEIGHTS, DESCRIPTION = "policy.safetensors", "policy.json"
@@ -49,6 +61,11 @@ class Policy:
         dist = self.module.get_inference_action_dist_cls().from_logits(inputs)
         action: Tensor = dist.to_deterministic().sample()
         return action
+
+    @torch.no_grad()
+    def squared_errors(self, obs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return how wrong the policy's own predictions are, name to squared error, ``(n,)``."""
+        return self.module.squared_errors(obs)
 
     def check_fits(self, env: BatchEnv, groups: Mapping[str, str] | None = None) -> None:
         """Refuse an environment whose observations or actions are not those of the training.
@@ -77,8 +94,10 @@ class Policy:
 def describe_env(env: BatchEnv) -> dict[str, Any]:
     """Return what a policy must know of its environment, as plain data.
 
-    ``layouts`` maps group to term to ``[start, stop]``; ``control_dt`` is in [s]; ``default_pose``
-    in [rad], ``action_scale`` in [rad] per unit of action, both in the order of ``joints``.
+    ``layouts`` maps group to term to ``[start, stop]`` in one frame; ``history`` names the groups
+    whose observations have several frames, and how many; ``control_dt`` is in [s];
+    ``default_pose`` in [rad], ``action_scale`` in [rad] per unit of action, both in the order of
+    ``joints``.
     """
     return {
         "task": env.task.id,
@@ -87,6 +106,8 @@ def describe_env(env: BatchEnv) -> dict[str, Any]:
             group: {name: [columns.start, columns.stop] for name, columns in layout.items()}
             for group, layout in env.layouts.items()
         },
+        "history": {group: frames for group, frames in env.history.items() if frames > 1},
+        "history_order": "oldest_first",
         "joints": list(env.robot.joints),
         "default_pose": list(env.robot.default_pose),
         "action_scale": [round(float(scale), 6) for scale in env.action_scale],
@@ -119,7 +140,7 @@ def save_bundle(
     weights = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
     description = {
         "format": FORMAT,
-        "module": "actor_critic",
+        "module": next(kind for kind, cls in MODULES.items() if type(module) is cls),
         "model_config": dict(module.model_config),
         "env": env,
         "env_steps": env_steps,
@@ -159,14 +180,18 @@ def load_bundle(folder: Path) -> Policy:
 def _build_module(
     folder: Path, description: dict[str, Any], weights: dict[str, Tensor]
 ) -> ActorCritic:
+    kind = str(description.get("module"))
+    if kind not in MODULES:
+        raise UserError(f"{folder}: {unknown_name('module', kind, MODULES)}")
     try:
+        description["env"] = _ADDED | description["env"]
         env = {key: description["env"][key] for key in _FITTED}
         sizes = {
-            group: max(stop for _, stop in layout.values())
+            group: env["history"].get(group, 1) * max(stop for _, stop in layout.values())
             for group, layout in env["layouts"].items()
         }
         clip = env["action_clip"]
-        module = ActorCritic(
+        module = MODULES[kind](
             observation_space=spaces.Dict(
                 {g: spaces.Box(-np.inf, np.inf, (size,), np.float32) for g, size in sizes.items()}
             ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from ray.rllib.core.columns import Columns
@@ -20,16 +20,28 @@ POLICY, CRITIC = "policy", "critic"
 """Observation groups; without a ``critic`` group the critic sees what the policy sees."""
 
 
+class Auxiliary(NamedTuple):
+    """What a module adds to the loss of an algorithm."""
+
+    losses: dict[str, Tensor]
+    """Name to weighted scalar; reported as ``loss/<name>``."""
+    metrics: dict[str, Tensor]
+    """Name to scalar, reported as it is."""
+
+
 class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
     """Separate actor and critic perceptrons over named observation groups.
 
     ``model_config`` keys: ``actor_hidden``, ``critic_hidden`` (widths), ``activation``,
     ``normalize_observations``, ``std_kind`` (``free``: one parameter an action;
     ``state_dependent``: a second output of the actor), ``std_initial`` (one number an action),
-    ``std_min``, ``std_max``, ``scale_mean`` (the actor puts out means in units of ``std_initial``).
+    ``std_min``, ``std_max``, ``scale_mean`` (the actor puts out means in units of ``std_initial``),
+    ``history`` (frames of an observation by group, 1 where not named).
 
     Besides RLlib's forward methods, which take raw observations, there is a way in two steps for
-    learners: :meth:`normalize` once a rollout, :meth:`evaluate` on each minibatch.
+    learners: :meth:`normalize` once a rollout, frame by frame, and :meth:`evaluate` on each
+    minibatch. A module that also learns to predict something of its own overrides
+    :meth:`auxiliary` and :meth:`squared_errors`.
     """
 
     def setup(self) -> None:
@@ -54,8 +66,9 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         )
         self.normalizers = nn.ModuleDict()
         if config["normalize_observations"]:
-            groups = {POLICY, self.critic_group}
-            self.normalizers.update({g: RunningNormalizer(sizes[g]) for g in sorted(groups)})
+            for group in sorted({POLICY, self.critic_group}):
+                frames = config.get("history", {}).get(group, 1)
+                self.normalizers[group] = RunningNormalizer(sizes[group] // frames)
         self.action_dist_cls = DiagonalGaussian
 
     def _shrink_last_layer(self, num_actions: int, initial_log_std: Tensor) -> None:
@@ -76,7 +89,7 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         return ["critic"]
 
     def normalize(self, obs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Normalise the groups this module looks at, each ``(..., size)``."""
+        """Normalise the groups this module looks at, frames or stacks of them, ``(..., size)``."""
         groups = (POLICY,) if self.critic_group == POLICY else (POLICY, CRITIC)
         return {
             group: self.normalizers[group](obs[group]) if group in self.normalizers else obs[group]
@@ -85,7 +98,7 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         }
 
     def update_normalizers(self, obs: Mapping[str, Tensor]) -> None:
-        """Take raw observations, each ``(n, size)``, into the running statistics."""
+        """Take raw frames, each ``(n, size)``, into the running statistics."""
         for group, normalizer in self.normalizers.items():
             assert isinstance(normalizer, RunningNormalizer)
             normalizer.update(obs[group])
@@ -104,9 +117,27 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         value: Tensor = self.critic(normalized[self.critic_group])
         return value.squeeze(-1)
 
-    def evaluate(self, normalized: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return distribution inputs ``(n, 2 * num_actions)`` and values ``(n,)``."""
-        return self.act(normalized[POLICY]), self.value(normalized)
+    def evaluate(self, normalized: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what a loss needs, by RLlib's column names, and what :meth:`auxiliary` needs.
+
+        ``action_dist_inputs`` is ``(n, 2 * num_actions)``, ``vf_preds`` is ``(n,)``.
+        """
+        return {
+            Columns.ACTION_DIST_INPUTS: self.act(normalized[POLICY]),
+            Columns.VF_PREDS: self.value(normalized),
+        }
+
+    def auxiliary(self, normalized: Mapping[str, Tensor], out: Mapping[str, Tensor]) -> Auxiliary:
+        """Return the module's own losses on a minibatch; ``out`` is from :meth:`evaluate`."""
+        return Auxiliary({}, {})
+
+    def squared_errors(self, obs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return how wrong the module's own predictions are on raw observations.
+
+        Returns:
+            Name to squared error, ``(n,)``.
+        """
+        return {}
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         normalized = self.normalize(batch[Columns.OBS])

@@ -14,7 +14,7 @@ class RunningNormalizer(nn.Module):
     an action can be evaluated again exactly.
 
     Args:
-        size: Width of the observation.
+        size: Width of the observation, or of one frame where it is a stack of several.
         epsilon: Added to the standard deviation, so that a constant signal stays small.
         clip: Bound of the output, in standard deviations.
     """
@@ -32,9 +32,10 @@ class RunningNormalizer(nn.Module):
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Return the normalised ``observation (..., size)``."""
-        scaled = (observation - self.mean) / (self.var.sqrt() + self.epsilon)
-        return scaled.clamp_(-self.clip, self.clip)
+        """Return the normalised ``observation (..., size)`` or stack ``(..., k * size)``."""
+        frames = observation.unflatten(-1, (-1, self.mean.shape[0]))
+        scaled = (frames - self.mean) / (self.var.sqrt() + self.epsilon)
+        return scaled.clamp_(-self.clip, self.clip).flatten(-2)
 
     @torch.no_grad()
     def update(self, observation: Tensor) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from uuid import uuid4
 
 import ray
 import torch
@@ -16,6 +17,7 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 from torch import Tensor
 
+from stridelab.sampling.recorder import Recorder
 from stridelab.sampling.rollout import Rollout
 from stridelab_envs.batch_env import BatchEnv
 from stridelab_envs.gym import action_space, observation_space
@@ -44,8 +46,9 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
 
     It replaces RLlib's stock runner, which loops over environments in Python. The algorithm's
     config names the environment: ``env_config`` holds ``make_env``, a function of
-    ``(num_envs, seed)`` that returns a :class:`BatchEnv`. A runner that only holds weights beside
-    remote ones (``worker_index`` 0 of several) builds no environment.
+    ``(num_envs, seed)`` that returns a :class:`BatchEnv` built with ``stack_history=False``. A
+    runner that only holds weights beside remote ones (``worker_index`` 0 of several) builds no
+    environment.
     """
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
@@ -54,6 +57,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         holds_envs = self.worker_index or not self.config.num_env_runners
         self.env: BatchEnv | None = None
         self._obs: dict[str, Tensor] = {}
+        self._past: dict[str, Tensor] = {}
         if holds_envs:
             self.make_env()
             self._spaces = (observation_space(self._env), action_space(self._env))
@@ -74,7 +78,17 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             num_envs=self.config.num_envs_per_env_runner, seed=int(self._seed or 0)
         )
         self._obs = self.env.reset()
+        self._past = {
+            group: self._obs[group].repeat(length - 1, 1, 1)
+            for group, length in self.env.history.items()
+            if length > 1
+        }
+        self._begin_source()
         self.env.desynchronize()
+
+    def _begin_source(self) -> None:
+        """From here on rollouts do not continue those before."""
+        self._source, self._number = uuid4().hex, 0
 
     def make_module(self) -> None:
         """Build the part of the module that acts."""
@@ -98,57 +112,39 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         }
 
     @torch.no_grad()
-    def sample(self, **kwargs: Any) -> Rollout:
-        """Step every environment ``rollout_fragment_length`` times with sampled actions."""
+    def sample(self, *, held: Mapping[str, int] | None = None, **kwargs: Any) -> Rollout:
+        """Step every environment ``rollout_fragment_length`` times with sampled actions.
+
+        Args:
+            held: Sources and numbers of rollouts whose last frames the caller holds: the past is
+                not brought again.
+            kwargs: What else RLlib may pass.
+        """
         start = time.perf_counter()
-        env, module, steps = self._env, self.module, self.num_steps
-        count = env.num_envs
+        env, module = self._env, self.module
         failures_before = env.sim.failures
         dist_cls = module.get_exploration_action_dist_cls()
-        obs = {g: torch.empty(steps + 1, count, size) for g, size in env.observation_sizes.items()}
-        rewards = torch.empty(steps, count)
-        terminated = torch.empty(steps, count, dtype=torch.bool)
-        truncated = torch.empty(steps, count, dtype=torch.bool)
-        actions, inputs, logps, logs = [], [], [], []
-        final_obs: dict[str, list[Tensor]] = {group: [] for group in obs}
-        for t in range(steps):
-            for group, value in self._obs.items():
-                obs[group][t] = value
-            out = module.forward_exploration({Columns.OBS: self._obs})
-            dist = dist_cls.from_logits(out[Columns.ACTION_DIST_INPUTS])
+        record = Recorder(env, self.num_steps, self._obs, self._past)
+        for _ in range(self.num_steps):
+            out = module.forward_exploration({Columns.OBS: record.obs()})
+            inputs = out[Columns.ACTION_DIST_INPUTS]
+            dist = dist_cls.from_logits(inputs)
             action = out[Columns.ACTIONS] if Columns.ACTIONS in out else dist.sample()
             with _one_thread():
                 step = env.step(out.get(Columns.ACTIONS_FOR_ENV, action))
-            actions.append(action)
-            inputs.append(out[Columns.ACTION_DIST_INPUTS])
-            logps.append(dist.logp(action))
-            rewards[t], terminated[t], truncated[t] = step.reward, step.terminated, step.truncated
-            if step.truncated.any():
-                for group, value in step.final_obs.items():
-                    final_obs[group].append(value[step.truncated])
-            if step.log:
-                logs.append(step.log)
-            self._obs = step.obs
-        for group, value in self._obs.items():
-            obs[group][steps] = value
-        return Rollout(
-            obs=obs,
-            actions=torch.stack(actions),
-            dist_inputs=torch.stack(inputs),
-            logp=torch.stack(logps),
-            rewards=rewards,
-            terminated=terminated,
-            truncated=truncated,
-            final_obs={
-                group: torch.cat([value.new_empty(0, value.shape[-1]), *final_obs[group]])
-                for group, value in obs.items()
-            },
-            episodes={name: torch.cat([log[name] for log in logs]) for name in logs[0]}
-            if logs
-            else {},
-            sim_failures=env.sim.failures - failures_before,
-            seconds=time.perf_counter() - start,
-        )
+            record.add(action, inputs, dist.logp(action), step)
+        rollout = record.rollout()
+        if self._is_held(held or {}):
+            rollout.past = {}
+        self._obs, self._past = step.obs, record.past()
+        self._number += 1
+        rollout.source, rollout.number = self._source, self._number
+        rollout.sim_failures = env.sim.failures - failures_before
+        rollout.seconds = time.perf_counter() - start
+        return rollout
+
+    def _is_held(self, held: Mapping[str, int]) -> bool:
+        return self._number > 0 and held.get(self._source) == self._number
 
     def get_metrics(self) -> Any:
         """Return what RLlib's logger holds; the rollout itself carries what happened."""
@@ -170,6 +166,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             state[COMPONENT_ENV] = {
                 "batch_env": self._env.get_state(),
                 "obs": self._obs,
+                "past": self._past,
                 "torch_rng": torch.get_rng_state(),
             }
         return state
@@ -183,16 +180,18 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             self.module.set_state(weights.get(DEFAULT_MODULE_ID, weights))
             self._weights_seq_no = int(state.get(WEIGHTS_SEQ_NO, 0))
         envs = state.get(COMPONENT_ENV)
-        if envs is not None and self._same_envs(envs["obs"]):
+        if envs is not None and self._same_envs(envs):
             self._env.set_state(envs["batch_env"])
-            self._obs = envs["obs"]
+            self._obs, self._past = envs["obs"], envs["past"]
+            self._begin_source()
             torch.set_rng_state(envs["torch_rng"])
 
-    def _same_envs(self, obs: dict[str, Tensor]) -> bool:
+    def _same_envs(self, saved: dict[str, Any]) -> bool:
         """Say whether saved environments fit: restoring with other resources starts them afresh."""
         if self.env is None or self.worker_index:
             return False
-        return {g: o.shape for g, o in obs.items()} == {g: o.shape for g, o in self._obs.items()}
+        own = _shapes(self._obs), _shapes(self._past)
+        return (_shapes(saved["obs"]), _shapes(saved["past"])) == own
 
     def get_ctor_args_and_kwargs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return what builds an equal runner."""
@@ -204,3 +203,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
 
     def stop(self) -> None:
         """Nothing to release: physics threads end with the object."""
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}

@@ -101,13 +101,15 @@ class Trial(tune.Trainable):
         episodes = self.experiment.train.evaluate_episodes
         if not episodes:
             return {}
+        policy = Policy(self._module, {})
         evaluation = evaluate(
-            Policy(self._module, {}).act,
+            policy.act,
             self.experiment.task_config(),
             episodes=episodes,
             seed=EVALUATION_SEED,
             label="",
             num_threads=self.num_threads,
+            squared_errors=policy.squared_errors,
         )
         return {f"eval/{name.split('/')[-1]}": v for name, v in evaluation.metrics.items()}
 

@@ -58,6 +58,18 @@ def test_it_acts_on_what_it_has_just_seen_and_stops_when_all_have_ended():
     assert [actions[0].item() for actions in env.actions] == [0.0, 2.0, 4.0]
 
 
+def test_errors_are_averaged_over_the_first_episode_under_the_root():
+    """Squared errors 0, 1, 2, ... at the observations before steps 1, 2, 3, ..."""
+
+    def squared(obs):
+        return {"estimator": obs["policy"].squeeze(1)}
+
+    values = first_episodes(lambda obs: obs["policy"], Scripted(), squared)
+    # Means of 0..1, of 0..4 and of 0..5; what follows the first episode does not count.
+    expected = [0.5**0.5, 2.0**0.5, 2.5**0.5]
+    assert values["metric/estimator_rmse"].tolist() == pytest.approx(expected)
+
+
 @pytest.fixture
 def evaluated(tiny_experiment):
     def run(act, *, episodes=3, seed=0, **values):

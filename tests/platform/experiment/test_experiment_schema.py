@@ -1,4 +1,5 @@
 import pickle
+from typing import get_args
 
 import pydantic
 import pytest
@@ -64,15 +65,19 @@ class TestDefaults:
     def test_every_field_is_described(self):
         def sections(model):
             for name, field in model.model_fields.items():
-                annotation = field.annotation
-                if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
-                    assert annotation.__doc__
-                    yield from sections(annotation)
-                elif name != "sweep":
+                annotations = [field.annotation]
+                if name == "model":
                     yield name, field
+                    annotations = [get_args(a)[0] for a in get_args(field.annotation)]
+                for annotation in annotations:
+                    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+                        assert annotation.__doc__
+                        yield from sections(annotation)
+                    elif name != "sweep":
+                        yield name, field
 
         fields = list(sections(Experiment))
-        assert len(fields) > 35
+        assert len(fields) > 45
         assert [name for name, field in fields if not field.description] == []
 
     def test_is_frozen(self):

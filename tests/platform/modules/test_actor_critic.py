@@ -48,6 +48,13 @@ def some_obs(module, *lead, scale=1.0):
     }
 
 
+def evaluated(module, normalized):
+    out = module.evaluate(normalized)
+    assert out.keys() == {Columns.ACTION_DIST_INPUTS, Columns.VF_PREDS}
+    assert module.auxiliary(normalized, out) == ({}, {})
+    return out[Columns.ACTION_DIST_INPUTS], out[Columns.VF_PREDS]
+
+
 both_stds = pytest.mark.parametrize("std_kind", ["free", "state_dependent"])
 both_groups = pytest.mark.parametrize("groups", [("policy",), ("critic", "policy")])
 
@@ -114,7 +121,7 @@ def test_evaluate_is_forward_and_compute_values(groups, std_kind):
     module = build(groups, std_kind=std_kind)
     module.update_normalizers(some_obs(module, 40, scale=5.0))
     obs = some_obs(module, 7, scale=3.0)
-    inputs, values = module.evaluate(module.normalize(obs))
+    inputs, values = evaluated(module, module.normalize(obs))
     batch = {Columns.OBS: obs}
     assert torch.equal(inputs, module.forward_train(batch)[Columns.ACTION_DIST_INPUTS])
     assert torch.equal(values, module.compute_values(batch))
@@ -133,7 +140,7 @@ def test_critic_sees_its_own_group():
     assert module.actor[0].in_features == OBS
     obs = some_obs(module, 3)
     moved = {**obs, "critic": obs["critic"] + 1.0}
-    (inputs, values), (same, others) = module.evaluate(obs), module.evaluate(moved)
+    (inputs, values), (same, others) = evaluated(module, obs), evaluated(module, moved)
     assert torch.equal(inputs, same)
     assert (values != others).all()
 
@@ -141,13 +148,13 @@ def test_critic_sees_its_own_group():
 def test_normalizers_scale_the_input_of_both_networks():
     module = build(("critic", "policy"))
     obs = {"policy": torch.full((2, OBS), 3.0), "critic": torch.full((2, CRITIC_OBS), -3.0)}
-    before = module.evaluate(module.normalize(obs))
+    before = evaluated(module, module.normalize(obs))
     spread = torch.tensor([[-1.0], [1.0]])
     module.update_normalizers({"policy": 3.0 + spread.expand(2, OBS), "critic": obs["critic"]})
     normalized = module.normalize(obs)
     assert normalized["policy"].abs().max() == 0.0  # exactly the mean
     assert normalized["critic"].abs().max() == 0.0
-    after = module.evaluate(normalized)
+    after = evaluated(module, normalized)
     assert not torch.equal(before[0], after[0])
     assert not torch.equal(before[1], after[1])
 
@@ -185,7 +192,7 @@ def test_state_dict_is_strict(std_kind):
             parameter.add_(0.1)
     target.load_state_dict(source.state_dict(), strict=True)
     obs = some_obs(source, 3)
-    first, second = (m.evaluate(m.normalize(obs)) for m in (source, target))
+    first, second = (evaluated(m, m.normalize(obs)) for m in (source, target))
     assert torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])
     wider = build(std_kind=std_kind, actor_hidden=[8, 9])
@@ -209,9 +216,9 @@ def test_autocast_keeps_the_last_layer_in_float32():
 def test_autocast_gives_float32_means_stds_and_values():
     module = build()
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inputs, values = module.evaluate(some_obs(module, 5))
+        inputs, values = evaluated(module, some_obs(module, 5))
     assert inputs.dtype == values.dtype == torch.float32
-    plain = module.evaluate(some_obs(module, 5))
+    plain = evaluated(module, some_obs(module, 5))
     torch.testing.assert_close(inputs, plain[0], rtol=0.1, atol=0.01)
     assert not torch.equal(values, plain[1])
 
@@ -227,3 +234,17 @@ def test_std_by_joint_group_becomes_std_by_joint(tiny_experiment):
         [group] = [name for name, joints in robot.joint_groups.items() if joint in joints]
         assert std == of_group[group], joint
     assert module_config(tiny_experiment().model, task)["std_initial"] == [1.0] * 17
+
+
+def test_frames_of_a_history_share_their_statistics():
+    """Normalising frames and then stacking them is normalising the stack."""
+    module = build(("critic", "policy"), history={"policy": 3})
+    assert module.normalizers["policy"].mean.shape == (OBS // 3,)
+    assert module.normalizers["critic"].mean.shape == (CRITIC_OBS,)
+    frames = torch.randn(3, 5, OBS // 3) * 4.0 + 1.0
+    module.update_normalizers({"policy": frames.flatten(0, 1), "critic": torch.randn(9, 9)})
+    stack = torch.cat(list(frames), dim=-1)
+    assert stack.shape == (5, OBS)
+    normalized = torch.cat(list(module.normalize({"policy": frames})["policy"]), dim=-1)
+    assert torch.equal(module.normalize({"policy": stack})["policy"], normalized)
+    assert normalized.mean().abs() < 0.1

@@ -35,7 +35,7 @@ def watched(monkeypatch):
 
         def recorded(batch):
             with torch.no_grad(), learner._autocast():
-                inputs, _ = policy_of(learner).evaluate(batch.obs)
+                inputs = policy_of(learner).act(batch.obs["policy"])
                 logp = learner._distribution(inputs).logp(batch.actions)
             seen.append((logp - batch.logp).exp().sub(1.0).abs().max().item())
             return update(batch)

@@ -13,7 +13,7 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
 
-from stridelab.sampling.rollout import Rollout, concatenate
+from stridelab.sampling.rollout import PastFrames, Rollout, concatenate
 
 _STATE = "stridelab"
 
@@ -29,6 +29,7 @@ class PPO(RLlibPPO):
         """Build runners and learner."""
         self.env_steps = 0
         self.iteration_metrics: dict[str, float] = {}
+        self._past_frames = PastFrames()
         super().setup(config)
 
     @classmethod
@@ -43,7 +44,7 @@ class PPO(RLlibPPO):
         start = time.perf_counter()
         rollouts = self._sample()
         sampled = time.perf_counter()
-        rollout = concatenate(rollouts)
+        rollout = concatenate(self._past_frames.complete(rollouts))
         results = self.learner_group.foreach_learner(
             lambda learner: learner.update_rollout(rollout)
         )
@@ -71,11 +72,11 @@ class PPO(RLlibPPO):
         }
 
     def _sample(self) -> list[Rollout]:
-        group = self.env_runner_group
+        group, held = self.env_runner_group, self._past_frames.held
         if group.num_remote_workers() == 0:
-            return [group.local_env_runner.sample()]
+            return [group.local_env_runner.sample(held=held)]
         rollouts: list[Rollout] = group.foreach_env_runner(
-            lambda runner: runner.sample(),
+            lambda runner: runner.sample(held=held),
             local_env_runner=False,
             timeout_seconds=self.config.sample_timeout_s,
         )

@@ -8,8 +8,10 @@ from typing import Any
 from ray.rllib.algorithms.ppo import PPOConfig as RLlibPPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from stridelab.experiment.schema import AlgorithmSection, Experiment, ModelSection
-from stridelab.modules.actor_critic import ActorCritic
+from stridelab.experiment.schema import Experiment
+from stridelab.experiment.sections import AlgorithmSection, AnyModel, EstimatorSection
+from stridelab.modules.estimator_inputs import estimator_inputs
+from stridelab.modules.kinds import MODULES
 from stridelab.sampling.runner import BatchedEnvRunner
 from stridelab_envs.errors import ConfigError
 from stridelab_envs.registry import make_env
@@ -58,7 +60,7 @@ def build_config(experiment: Experiment, *, seed: int, num_threads: int) -> PPOC
     config.environment(
         env="stridelab",
         env_config={
-            "make_env": partial(make_env, task, num_threads=num_threads),
+            "make_env": partial(make_env, task, num_threads=num_threads, stack_history=False),
             "num_threads": num_threads,
         },
     )
@@ -92,27 +94,42 @@ def build_config(experiment: Experiment, *, seed: int, num_threads: int) -> PPOC
     return config
 
 
-def module_spec(model: ModelSection, task: TaskConfig) -> RLModuleSpec:
-    """Return the module of an experiment's ``model`` section for a task's robot."""
-    return RLModuleSpec(module_class=ActorCritic, model_config=module_config(model, task))
+def module_spec(model: AnyModel, task: TaskConfig) -> RLModuleSpec:
+    """Return the module of an experiment's ``model`` section for a task."""
+    return RLModuleSpec(module_class=MODULES[model.kind], model_config=module_config(model, task))
 
 
-def module_config(model: ModelSection, task: TaskConfig) -> dict[str, Any]:
-    """Return :class:`ActorCritic`'s ``model_config``; the initial std is given per joint."""
-    return {
+def module_config(model: AnyModel, task: TaskConfig) -> dict[str, Any]:
+    """Return the module's ``model_config``; the initial std is given per joint.
+
+    Raises:
+        ConfigError: If the task lacks what the module needs.
+    """
+    config: dict[str, Any] = {
         "actor_hidden": list(model.actor_hidden),
         "critic_hidden": list(model.critic_hidden),
-        "activation": model.activation,
-        "normalize_observations": model.normalize_observations,
-        "std_kind": model.std.kind,
         "std_initial": _initial_std(model, task),
         "std_min": model.std.min,
         "std_max": model.std.max,
         "scale_mean": model.std.scale_mean,
     }
+    if isinstance(model, EstimatorSection):
+        return config | {
+            "estimator_hidden": list(model.estimator_hidden),
+            "short_history": model.short_history,
+            "detach_estimate": model.detach_estimate,
+            "estimator_loss_coef": model.estimator_loss_coef,
+            **estimator_inputs(task, model.short_history),
+        }
+    return config | {
+        "activation": model.activation,
+        "normalize_observations": model.normalize_observations,
+        "std_kind": model.std.kind,
+        "history": dict(task.history),
+    }
 
 
-def _initial_std(model: ModelSection, task: TaskConfig) -> list[float]:
+def _initial_std(model: AnyModel, task: TaskConfig) -> list[float]:
     robot = get_robot(task.robot)
     initial = model.std.initial
     if not isinstance(initial, dict):

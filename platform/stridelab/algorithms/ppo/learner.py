@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from ray.rllib.core import COMPONENT_OPTIMIZER, DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ from stridelab.algorithms.ppo.losses import (
     value_loss,
 )
 from stridelab.experiment.schema import AlgorithmSection
+from stridelab.modules.actor_critic import POLICY
+from stridelab.modules.history import FrameWindows, frame_windows
 from stridelab.sampling.gae import advantages_and_returns
 from stridelab.sampling.rollout import Rollout
 
@@ -32,8 +35,8 @@ class NonFiniteLossError(ArithmeticError):
 class Batch:
     """A flat rollout, or a minibatch of one; every tensor leads with the rows."""
 
-    obs: dict[str, Tensor]
-    """Normalised observation groups, ``(n, size)``."""
+    obs: Mapping[str, Tensor | FrameWindows]
+    """Normalised observation groups: of a rollout as windows, of a minibatch ``(n, size)``."""
     actions: Tensor
     """``(n, action_size)``."""
     logp: Tensor
@@ -137,20 +140,24 @@ class PPOLearner(TorchLearner):
     def _prepare(self, rollout: Rollout) -> Batch:
         """Move to the device, normalise, estimate values, advantages and old log-probabilities."""
         settings, policy, device = self._settings, self._policy, self._device
-        obs = policy.normalize({g: value.to(device) for g, value in rollout.obs.items()})
-        final = policy.normalize({g: value.to(device) for g, value in rollout.final_obs.items()})
-        flat = {group: value[:-1].flatten(0, 1) for group, value in obs.items()}
+        windows, final = self._normalized(rollout)
         actions = rollout.actions.to(device).flatten(0, 1)
         logp = rollout.logp.to(device).flatten()
+        critic = policy.critic_group
         with self._autocast():
-            values = policy.value(obs)
-            final_values = policy.value(final)
+            values = self._in_parts(
+                lambda obs: policy.value({critic: obs}),
+                windows[critic],
+                rollout.env_steps + rollout.num_envs,
+            )
+            final_values = policy.value({critic: final})
             if settings.precision != "fp32":
                 # The float32 log-probabilities of sampling would shift every ratio.
-                logp = self._distribution(policy.act(flat["policy"])).logp(actions)
+                inputs = self._in_parts(policy.act, windows[POLICY], rollout.env_steps)
+                logp = self._distribution(inputs).logp(actions)
         advantages, returns = advantages_and_returns(
             rollout.rewards.to(device),
-            values,
+            values.view(-1, rollout.num_envs),
             rollout.terminated.to(device),
             rollout.truncated.to(device),
             final_values,
@@ -159,13 +166,37 @@ class PPOLearner(TorchLearner):
         )
         std, mean = torch.std_mean(advantages)
         return Batch(
-            obs=flat,
+            obs=windows,
             actions=actions,
             logp=logp,
             advantages=((advantages - mean) / (std + 1e-8)).flatten(),
             returns=returns.flatten(),
-            values=values[:-1].flatten(),
+            values=values[: rollout.env_steps],
         )
+
+    def _normalized(self, rollout: Rollout) -> tuple[dict[str, FrameWindows], Tensor]:
+        """Return observations as windows, and what the critic saw last of truncated episodes."""
+        policy, device = self._policy, self._device
+
+        def normalize(frames: dict[str, Tensor]) -> dict[str, Tensor]:
+            normalized: dict[str, Tensor] = policy.normalize(
+                {group: value.to(device) for group, value in frames.items()}
+            )
+            return normalized
+
+        ended = (rollout.terminated | rollout.truncated).to(device)
+        windows = frame_windows(normalize(rollout.obs), normalize(rollout.past), ended)
+        truncated = rollout.truncated.to(device).flatten().nonzero().flatten()
+        last_frames = normalize(rollout.final_obs)[policy.critic_group]
+        return windows, windows[policy.critic_group].followed_by(truncated, last_frames)
+
+    def _in_parts(
+        self, evaluate: Callable[[Tensor], Tensor], windows: FrameWindows, count: int
+    ) -> Tensor:
+        """Evaluate the first ``count`` observations; stacks never exist for all of them at once."""
+        ids = torch.arange(count, device=self._device)
+        parts = ids.tensor_split(self._settings.num_minibatches)
+        return torch.cat([evaluate(windows[part]) for part in parts])
 
     def _distribution(self, inputs: Tensor) -> Any:
         return self._policy.get_train_action_dist_cls().from_logits(inputs)
@@ -194,8 +225,9 @@ class PPOLearner(TorchLearner):
         """
         settings = self._settings
         with self._autocast():
-            inputs, values = self._policy.evaluate(obs)
-        dist = self._distribution(inputs)
+            out = self._policy.evaluate(obs)
+        auxiliary = self._policy.auxiliary(obs, out)
+        dist, values = self._distribution(out[Columns.ACTION_DIST_INPUTS]), out[Columns.VF_PREDS]
         log_ratio = dist.logp(actions) - old_logp
         ratio = log_ratio.exp()
         entropy = dist.entropy().mean()
@@ -204,11 +236,14 @@ class PPOLearner(TorchLearner):
         critic_loss = value_loss(values, returns, old_values, clip)
         entropy_loss = -settings.entropy_coef * entropy
         total = policy_loss + settings.value_loss_coef * critic_loss + entropy_loss
+        total = total + sum(auxiliary.losses.values())
         statistics = {
             "loss/policy": policy_loss,
             "loss/value": critic_loss,
             "loss/entropy": entropy_loss,
+            **{f"loss/{name}": loss for name, loss in auxiliary.losses.items()},
             "loss/total": total,
+            **auxiliary.metrics,
             "policy/entropy": entropy,
             "policy/std": dist.log_std.exp().mean(),
             # Unbiased and never negative: Schulman 2020, "Approximating KL divergence", k3.
