@@ -75,7 +75,7 @@ class BatchEnv:
         self.control_dt = task.control_dt
         self.max_episode_steps = task.max_episode_steps
         model = build_scene(self.robot.mjcf)
-        model.opt.timestep = task.timestep
+        task.set_physics(model)
         self.sim = Simulation(
             model,
             num_envs,
@@ -88,6 +88,8 @@ class BatchEnv:
             self.sim,
             self.robot,
             self.generator,
+            max_episode_steps=task.max_episode_steps,
+            contact_threshold=task.contact_threshold,
             min_stance_time=task.min_stance_time,
             min_switch_interval=task.min_switch_interval,
         )
@@ -159,8 +161,8 @@ class BatchEnv:
             expected = (self.num_envs, self.action_dim)
             raise ValueError(f"actions must have shape {expected}, got {tuple(actions.shape)}")
         state, clip = self.state, self.task.action_clip
-        state.begin_step(actions.to(torch.float32).clamp(-clip, clip))
         self._change_within_episode()
+        state.begin_step(actions.to(torch.float32).clamp(-clip, clip))
         failed = self.sim.step(state.default_pose + self.action_scale * self._delayed_action())
         state.end_step()
         for command in state.commands.values():
@@ -230,10 +232,13 @@ class BatchEnv:
         for row, term in enumerate(self._repeated):
             left = self._time_to_change[row]
             left -= self.control_dt
-            ids = (left < 1e-6).nonzero().flatten()
+            # Half a step is far more than what rounding adds up to.
+            ids = (left < 0.5 * self.control_dt).nonzero().flatten()
             if ids.numel():
                 term.func(self.state, ids, **term.params)
                 self._draw_time_to_change(row, term, ids)
+        if self.state.push.advance():
+            self.state.velocity_written()
 
     def _draw_time_to_change(self, row: int, term: RandomizationTerm, ids: Tensor) -> None:
         assert term.interval_s is not None

@@ -17,6 +17,7 @@ from stridelab_envs.tasks.h1_reach import h1_reach
 from stridelab_envs.tasks.h1_squat import h1_squat
 from stridelab_envs.tasks.h1_step import h1_step
 from stridelab_envs.tasks.h1_walk import h1_walk
+from stridelab_envs.tasks.x1_walk import x1_walk
 
 TaskFactory = Callable[[], TaskConfig]
 
@@ -79,5 +80,5 @@ def make_env(
     )
 
 
-for _factory in (biped_walk, h1_walk, h1_reach, h1_squat, h1_step):
+for _factory in (biped_walk, h1_walk, h1_reach, h1_squat, h1_step, x1_walk):
     register_task(_factory().id, _factory)

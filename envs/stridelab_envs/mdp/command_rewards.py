@@ -43,6 +43,11 @@ def curriculum(state: State, command: str) -> Tensor:
     return torch.full((state.num_envs,), velocity.progress)
 
 
+def max_command_x(state: State, command: str) -> Tensor:
+    """Greatest forward velocity that may be commanded at present [m/s]."""
+    return expect(state.commands[command], VelocityCommand).high[0].expand(state.num_envs)
+
+
 def wrists(state: State, command: str, sharpness: float) -> Tensor:
     """``exp(-sharpness e)``, e = mean absolute error of both wrists [m]."""
     error = expect(state.commands[command], WristCommand).error(state)

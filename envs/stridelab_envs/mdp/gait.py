@@ -7,11 +7,13 @@ foot the other way round; where the clock passes from one to the other both are 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from stridelab_envs.mdp.state import State
+if TYPE_CHECKING:  # commands know the clock, and the state holds commands
+    from stridelab_envs.mdp.state import State
 
 BOTH_STAND = 0.1
 """Both feet are meant to stand while the clock's sine is smaller than this."""
@@ -24,7 +26,11 @@ def clock_sine(state: State, period: float) -> Tensor:
 
 def meant_to_stand(state: State, period: float) -> Tensor:
     """Whether the clock wants each foot on the ground, left and right, ``(num_envs, 2)`` bool."""
-    sine = clock_sine(state, period)
+    return meant_to_stand_at(clock_sine(state, period))
+
+
+def meant_to_stand_at(sine: Tensor) -> Tensor:
+    """Whether a clock with this ``sine (num_envs,)`` wants each foot down, ``(num_envs, 2)``."""
     return torch.stack([sine > -BOTH_STAND, sine < BOTH_STAND], dim=1)
 
 

@@ -34,6 +34,17 @@ def heading(quat: Tensor) -> Tensor:
     return torch.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
 
 
+def roll_pitch_yaw(quat: Tensor) -> Tensor:
+    """Roll, pitch and yaw [rad] of the body, ``(n, 3)``: yaw about z first, then pitch, roll last.
+
+    Roll and yaw lie in (-pi, pi], pitch within pi/2.
+    """
+    w, x, y, z = quat.unbind(dim=1)
+    roll = torch.atan2(2 * (w * x + y * z), 1 - 2 * (x * x + y * y))
+    pitch = torch.asin((2 * (w * y - z * x)).clamp(-1.0, 1.0))
+    return torch.stack([roll, pitch, heading(quat)], dim=1)
+
+
 def to_heading(yaw: Tensor, vector: Tensor) -> Tensor:
     """Turn world vectors ``(..., 3)`` into the frame turned by ``yaw (...)`` [rad] about z."""
     cos, sin = torch.cos(yaw), torch.sin(yaw)

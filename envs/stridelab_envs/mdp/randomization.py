@@ -46,6 +46,7 @@ def push(state: State, ids: Tensor, linear: float, angular: float) -> None:
     start = state.base_slices[1].start
     state.sim.qvel[ids, start : start + 2] += _uniform(state, ids, 2, linear)
     state.sim.qvel[ids, start + 3 : start + 6] += _uniform(state, ids, 3, angular)
+    state.velocity_written()
 
 
 def friction(state: State, ids: Tensor, low: float, high: float) -> None:

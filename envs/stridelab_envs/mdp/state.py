@@ -10,11 +10,34 @@ import torch
 from torch import Tensor
 
 from stridelab_envs.errors import UserError, unknown_name
+from stridelab_envs.mdp.actuators import Actuators
 from stridelab_envs.mdp.commands import Command
 from stridelab_envs.mdp.feet import FeetTracker
-from stridelab_envs.mdp.math import gravity_direction, heading, rotate_inverse, to_heading
+from stridelab_envs.mdp.math import (
+    gravity_direction,
+    heading,
+    roll_pitch_yaw,
+    rotate,
+    rotate_inverse,
+    to_heading,
+)
+from stridelab_envs.mdp.pushes import Push
 from stridelab_envs.physics import Simulation
 from stridelab_envs.robots.spec import RobotSpec
+
+_REMEMBERED = (
+    "action",
+    "last_action",
+    "last_last_action",
+    "last_joint_vel",
+    "last_base_vel",
+    "foot_lift",
+    "_lift_from",
+    "episode_step",
+)
+"""Tensors that are carried from step to step."""
+_PARTS = ("feet", "actuators", "push")
+"""Parts that remember something of their own."""
 
 
 class State:
@@ -30,6 +53,8 @@ class State:
         robot: RobotSpec,
         generator: torch.Generator,
         *,
+        max_episode_steps: int,
+        contact_threshold: float = 1.0,
         min_stance_time: float = 0.06,
         min_switch_interval: float = 0.0,
     ) -> None:
@@ -40,6 +65,8 @@ class State:
         self.num_envs = sim.num_envs
         self.dt = sim.control_dt
         """Control period [s]."""
+        self.max_episode_steps = max_episode_steps
+        """Control steps after which an episode is truncated."""
         model = sim.model
         self.base_slices = _free_joint_slices(model, robot)
         """Columns of the free joint in ``qpos`` (7) and ``qvel`` (6)."""
@@ -49,18 +76,38 @@ class State:
         self._foot_bodies = [model.body(foot).id for foot in robot.feet]
         self._wrist_sites = [model.site(wrist).id for wrist in robot.wrists]
         self._root_body = model.body(robot.base_body).id
+        self._body_ids: dict[tuple[str, ...], list[int]] = {}
         self._foot_force = torch.tensor(
             [model.sensor(f"{foot}_contact").adr[0] + 3 for foot in robot.feet]
         )
         count, actions = self.num_envs, robot.num_joints
         self.default_pose = torch.tensor(robot.default_pose)
         """Standing pose [rad], ``(num_joints,)``."""
+        joints = [model.joint(name).id for name in robot.joints]
+        self.joint_range = torch.tensor(model.jnt_range[joints], dtype=torch.float32)
+        """Lower and upper stop of each joint [rad], ``(num_joints, 2)``."""
+        limits = model.actuator_forcerange[:actions, 1]
+        self.joint_torque_limit = torch.tensor(limits, dtype=torch.float32)
+        """Greatest torque of each actuator [N m], ``(num_joints,)``."""
+        self.joint_vel_limit = torch.tensor(robot.velocity_limits)
+        """Greatest speed of each motor [rad/s], ``(num_joints,)``; empty if not known."""
+        self.actuators = Actuators(sim, actions)
+        """What differs from environment to environment in the motors."""
+        self.push = Push(sim, self.base_slices[1], generator)
+        """The pushes in progress."""
         self.action = torch.zeros(count, actions)
         """Action of this step after clipping, ``(num_envs, num_joints)``."""
         self.last_action = torch.zeros(count, actions)
         """Action of the step before; zero at the start of an episode."""
+        self.last_last_action = torch.zeros(count, actions)
+        """Action of the step before that; zero at the start of an episode."""
         self.last_joint_vel = torch.zeros(count, actions)
         """Joint velocities before this step [rad/s], ``(num_envs, num_joints)``."""
+        self.last_base_vel = torch.zeros(count, 6)
+        """:attr:`base_vel` before this step, ``(num_envs, 6)``."""
+        self.foot_lift = torch.zeros(count, len(robot.feet))
+        """Height [m] each foot has gained since it last touched the ground."""
+        self._lift_from = torch.zeros(count, len(robot.feet))
         self.commands: dict[str, Command] = {}
         """What the policy is asked to do, by name; the environment fills and advances them."""
         self.episode_step = torch.zeros(count, dtype=torch.long)
@@ -69,6 +116,7 @@ class State:
             count,
             len(robot.feet),
             self.dt,
+            force_threshold=contact_threshold,
             min_stance=min_stance_time,
             min_switch_interval=min_switch_interval,
         )
@@ -78,14 +126,28 @@ class State:
 
     def begin_step(self, action: Tensor) -> None:
         """Take in the clipped action, ``(num_envs, num_joints)``, before physics moves on."""
-        self.last_action, self.action = self.action, action
+        self.last_last_action, self.last_action = self.last_action, self.action
+        self.action = action
         self.last_joint_vel.copy_(self.joint_vel)
+        self.last_base_vel.copy_(self.base_vel)
 
     def end_step(self) -> None:
         """Take in the new physics state; advances clocks and contacts."""
         self._cache.clear()
         self.episode_step += 1
         self.feet.update(self.foot_force)
+        self.follow_lift()
+
+    def follow_lift(self) -> None:
+        """Take in how high the feet are, after their contacts."""
+        height = self.foot_pos[..., 2]
+        self.foot_lift = height - self._lift_from
+        self._lift_from = torch.where(self.feet.contact, height, self._lift_from)
+
+    def velocity_written(self) -> None:
+        """Forget what was computed from velocities that have been written since."""
+        self.sim.velocity_written()
+        self._cache.clear()
 
     def reset(self, ids: Tensor) -> None:
         """Start a new episode for environments ``ids (k,)``; physics is reset already."""
@@ -94,27 +156,27 @@ class State:
         # Out of place: the tensors may be referred to by a caller.
         self.action = self.action.index_fill(0, ids, 0.0)
         self.last_action = self.last_action.index_fill(0, ids, 0.0)
+        self.last_last_action = self.last_last_action.index_fill(0, ids, 0.0)
         self.last_joint_vel[ids] = self.joint_vel[ids]
+        self.last_base_vel[ids] = self.base_vel[ids]
+        self.foot_lift[ids] = 0.0
+        self._lift_from[ids] = self.foot_pos[ids, :, 2]
         self.feet.reset(ids)
+        self.push.reset(ids)
 
     def get_state(self) -> dict[str, Any]:
         """Return what is remembered from step to step."""
-        return {
-            "action": self.action.clone(),
-            "last_action": self.last_action.clone(),
-            "last_joint_vel": self.last_joint_vel.clone(),
-            "episode_step": self.episode_step.clone(),
-            "feet": self.feet.get_state(),
-        }
+        remembered = {name: getattr(self, name).clone() for name in _REMEMBERED}
+        parts = {name: getattr(self, name).get_state() for name in _PARTS}
+        return {**remembered, **parts}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`get_state` returned."""
         self._cache.clear()
-        self.action = state["action"].clone()
-        self.last_action = state["last_action"].clone()
-        self.last_joint_vel = state["last_joint_vel"].clone()
-        self.episode_step = state["episode_step"].clone()
-        self.feet.set_state(state["feet"])
+        for name in _REMEMBERED:
+            setattr(self, name, state[name].clone())
+        for name in _PARTS:
+            getattr(self, name).set_state(state[name])
 
     def _once(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
         if name not in self._cache:
@@ -168,6 +230,17 @@ class State:
         )
 
     @property
+    def base_vel(self) -> Tensor:
+        """Linear [m/s] and angular [rad/s] velocity of the base, world frame, ``(num_envs, 6)``."""
+        angular = rotate(self.base_quat, self.base_ang_vel)
+        return torch.cat([self.base_lin_vel_world, angular], dim=1)
+
+    @property
+    def base_rpy(self) -> Tensor:
+        """Roll, pitch and yaw of the base [rad], as of ``roll_pitch_yaw``, ``(num_envs, 3)``."""
+        return self._once("base_rpy", lambda: roll_pitch_yaw(self.base_quat))
+
+    @property
     def projected_gravity(self) -> Tensor:
         """Unit vector of gravity, body frame, ``(num_envs, 3)``."""
         return self._once("projected_gravity", lambda: gravity_direction(self.base_quat))
@@ -214,6 +287,25 @@ class State:
     def foot_pos(self) -> Tensor:
         """Positions of the foot bodies' frames [m], world frame, ``(num_envs, num_feet, 3)``."""
         return self._once("foot_pos", lambda: self.sim.read("xpos")[:, self._foot_bodies])
+
+    @property
+    def foot_quat(self) -> Tensor:
+        """Orientations of the foot bodies, ``wxyz``, ``(num_envs, num_feet, 4)``."""
+        return self._once("foot_quat", lambda: self.sim.read("xquat")[:, self._foot_bodies])
+
+    def body_pos(self, bodies: tuple[str, ...]) -> Tensor:
+        """Positions of ``bodies``' frames [m], world frame, ``(num_envs, len(bodies), 3)``."""
+        if bodies not in self._body_ids:
+            self._body_ids[bodies] = [self.sim.model.body(name).id for name in bodies]
+        return self.sim.read("xpos")[:, self._body_ids[bodies]]
+
+    def contact_force(self, body: str) -> Tensor:
+        """Force between a body and the ground [N], ``(num_envs, 3)``; its sign is the sensor's.
+
+        The robot's model has a contact sensor ``<body>_contact`` as its feet do.
+        """
+        start = int(self.sim.model.sensor(f"{body}_contact").adr[0]) + 1
+        return self.sim.read("sensordata")[:, start : start + 3]
 
     @property
     def foot_vel(self) -> Tensor:

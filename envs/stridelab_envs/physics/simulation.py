@@ -72,6 +72,7 @@ class Simulation:
         self._before_qpos = self.qpos.clone()
         self._before_qvel = self.qvel.clone()
         self._model_fields: dict[str, Tensor] = {}
+        self._constants_stale = torch.zeros(num_envs, dtype=torch.bool)
         self._float32: dict[str, Tensor] = {}
         self._fresh: set[str] = set()
         self._dump_dir = dump_dir
@@ -117,6 +118,7 @@ class Simulation:
             Ids of simulations that failed, ``(k,)``; each has been put back to the default state
             and waits for its reset.
         """
+        self._refresh_constants()
         self._before_qpos.copy_(self.qpos)
         self._before_qvel.copy_(self.qvel)
         self.ctrl.copy_(targets)
@@ -140,8 +142,13 @@ class Simulation:
         self.batch.reset(ids=ids.numpy(), stage=_STAGE_NONE)
         self._fresh.clear()
 
+    def velocity_written(self) -> None:
+        """Let :meth:`read` see velocities that were written between two steps."""
+        self._fresh.discard("qvel")
+
     def forward(self, ids: Tensor) -> None:
         """Make the derived fields of ``ids (k,)`` current after their state was written."""
+        self._refresh_constants()
         self.batch.forward(ids=ids.numpy(), stage=_STAGE_VEL)
         self._fresh.clear()
 
@@ -155,8 +162,17 @@ class Simulation:
         return self._model_fields[name]
 
     def set_const(self, ids: Tensor) -> None:
-        """Derive the constants that depend on masses and inertias anew in ``ids (k,)``."""
-        self.batch.set_const(ids=ids.numpy())
+        """Derive the constants that depend on masses and inertias anew in ``ids (k,)``.
+
+        It happens once, however often it is asked for, at the latest before the next step.
+        """
+        self._constants_stale[ids] = True
+
+    def _refresh_constants(self) -> None:
+        ids = self._constants_stale.nonzero().flatten()
+        if ids.numel():
+            self.batch.set_const(ids=ids.numpy())
+            self._constants_stale[ids] = False
 
     def get_state(self) -> dict[str, Tensor]:
         """Return what decides how the simulations go on, each field ``(num_envs, ...)``."""

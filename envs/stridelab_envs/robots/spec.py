@@ -34,6 +34,8 @@ class RobotSpec:
     """Bodies of the feet, left before right."""
     joint_groups: dict[str, tuple[str, ...]]
     """Groups that share settings (initial action std, scales); they cover every joint once."""
+    velocity_limits: tuple[float, ...] = ()
+    """Greatest joint speeds [rad/s], one for each joint; none if not known."""
     wrists: tuple[str, ...] = ()
     """Sites of the wrists, left before right; none for a robot without arms."""
     mirror: tuple[tuple[str, float], ...]
@@ -43,6 +45,8 @@ class RobotSpec:
         count = len(self.joints)
         if len(self.default_pose) != count or len(self.mirror) != count:
             raise ValueError(f"{self.name}: default_pose and mirror need {count} entries")
+        if len(self.velocity_limits) not in (0, count):
+            raise ValueError(f"{self.name}: velocity_limits needs {count} entries or none")
         grouped = [joint for group in self.joint_groups.values() for joint in group]
         if sorted(grouped) != sorted(self.joints):
             raise ValueError(f"{self.name}: joint_groups must cover every joint exactly once")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, TypeVar
 
+import mujoco
+
 from stridelab_envs.errors import ConfigError, unknown_name
 from stridelab_envs.mdp.terms import (
     CommandTerm,
@@ -16,6 +18,7 @@ from stridelab_envs.mdp.terms import (
     RewardTerm,
     StateTerm,
 )
+from stridelab_envs.tasks.profiles import INTEGRATORS, Profile
 
 TermT = TypeVar("TermT", RewardTerm, ObservationTerm, StateTerm, RandomizationTerm, CommandTerm)
 
@@ -34,6 +37,10 @@ class TaskConfig:
     """Physics step [s]."""
     decimation: int = 4
     """Physics steps per control step."""
+    integrator: str | None = None
+    """Name of the integrator, one of ``INTEGRATORS``; None: what the robot's file says."""
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
+    """Named choices of the three settings above; an override takes one by ``profile``."""
     episode_length_s: float = 20.0
     """Time limit of an episode [s]; reaching it truncates."""
     action_scale: float | Mapping[str, float] = 0.5
@@ -44,6 +51,8 @@ class TaskConfig:
     """Largest share of the last applied action in the next; drawn anew at every step."""
     action_noise: float = 0.0
     """Standard deviation of the factor 1 + noise on every applied action."""
+    contact_threshold: float = 1.0
+    """A foot touches the ground above this vertical force [N]."""
     min_stance_time: float = 0.06
     """Time [s] a foot must carry the robot alone to count as the stance foot."""
     min_switch_interval: float = 0.0
@@ -84,14 +93,18 @@ class TaskConfig:
         return round(self.episode_length_s / self.control_dt)
 
     def for_evaluation(self) -> TaskConfig:
-        """Return a copy in which no curriculum holds commands back."""
-        commands = {
-            name: replace(term, params={**term.params, "curriculum": False})
-            if "curriculum" in term.params
-            else term
-            for name, term in self.commands.items()
-        }
-        return replace(self, commands=commands)
+        """Return a copy in which no curriculum changes commands or spares the robot."""
+        return replace(
+            self,
+            commands=_without_curriculum(self.commands),
+            randomization=_without_curriculum(self.randomization),
+        )
+
+    def set_physics(self, model: mujoco.MjModel) -> None:
+        """Set the time step and the integrator of a model."""
+        model.opt.timestep = self.timestep
+        if self.integrator is not None:
+            model.opt.integrator = INTEGRATORS[self.integrator]
 
     def reward_weights(self) -> dict[str, float]:
         """Return the weight of every reward term."""
@@ -106,14 +119,19 @@ class TaskConfig:
                 first choice; ``observations`` maps group, then term, to a mapping with ``scale``,
                 ``noise`` and parameters; ``terminations`` and ``randomization`` map a term to its
                 parameters. ``null`` switches a term off. ``history`` maps a group to its number of
-                frames. The scalars carry their own names.
+                frames, ``profile`` names one of the task's profiles. The scalars carry their own
+                names and win over the profile.
 
         Raises:
             ConfigError: If a key is unknown or a value is out of range; the path is relative to
                 the task.
         """
         changes: dict[str, Any] = {}
+        if "profile" in overrides:
+            changes |= self._profile(overrides["profile"])
         for key, value in overrides.items():
+            if key == "profile":
+                continue
             if key in _SCALARS:
                 changes[key] = _SCALARS[key](key, value)
             elif key == "action_scale":
@@ -133,7 +151,8 @@ class TaskConfig:
                     table, _as_mapping(value, key), key, _KIND[key], _CHANGE.get(key, _parameters)
                 )
             else:
-                known = [*_SCALARS, "action_scale", "rewards", "observations", "history", *_KIND]
+                known = [*_SCALARS, "profile", "action_scale", "rewards", "observations"]
+                known += ["history", *_KIND]
                 raise ConfigError(key, unknown_name("task setting", key, known))
         changed = replace(self, **changes)
         if changed.max_episode_steps < 1:
@@ -141,6 +160,12 @@ class TaskConfig:
                 "episode_length_s", f"must be at least one control step, {changed.control_dt:g} s"
             )
         return changed
+
+    def _profile(self, name: Any) -> dict[str, Any]:
+        if not isinstance(name, str) or name not in self.profiles:
+            raise ConfigError("profile", unknown_name("profile", name, self.profiles))
+        profile = self.profiles[name]
+        return {item.name: getattr(profile, item.name) for item in fields(profile)}
 
     def _override_rewards(self, value: Any) -> dict[str, RewardTerm]:
         if isinstance(value, str):
@@ -208,17 +233,37 @@ def _flag(path: str, value: Any) -> bool:
     return value
 
 
+def _integrator(path: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in INTEGRATORS:
+        raise ConfigError(path, unknown_name("integrator", value, INTEGRATORS))
+    return value
+
+
 _SCALARS: dict[str, Callable[[str, Any], Any]] = {
     "timestep": _positive,
     "decimation": _whole,
+    "integrator": _integrator,
     "episode_length_s": _positive,
     "action_clip": _positive,
     "action_delay": partial(number, low=0.0, high=1.0),
     "action_noise": partial(number, low=0.0),
+    "contact_threshold": partial(number, low=0.0),
     "min_stance_time": _positive,
     "min_switch_interval": partial(number, low=0.0),
     "only_positive_rewards": _flag,
 }
+
+
+CurriculumTerm = TypeVar("CurriculumTerm", CommandTerm, RandomizationTerm)
+
+
+def _without_curriculum(table: Mapping[str, CurriculumTerm]) -> dict[str, CurriculumTerm]:
+    return {
+        name: replace(term, params={**term.params, "curriculum": False})
+        if "curriculum" in term.params
+        else term
+        for name, term in table.items()
+    }
 
 
 def _as_mapping(value: Any, path: str, *, or_preset: bool = False) -> Mapping[str, Any]:

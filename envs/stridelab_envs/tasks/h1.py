@@ -14,6 +14,7 @@ from typing import Any
 from stridelab_envs.mdp import observations as obs
 from stridelab_envs.mdp import randomization, rewards, terminations
 from stridelab_envs.mdp.terms import ObservationTerm, RandomizationTerm, RewardTerm, StateTerm
+from stridelab_envs.tasks.profiles import control_profiles
 
 ACTION_SCALE = {
     "hip_yaw": 0.4,
@@ -51,6 +52,7 @@ def base_settings(**changes: Any) -> dict[str, Any]:
         "robot": "h1",
         "timestep": 0.005,
         "decimation": 4,
+        "profiles": control_profiles(0.02),
         "episode_length_s": 24.0,
         "action_scale": ACTION_SCALE,
         "action_clip": 1.0,

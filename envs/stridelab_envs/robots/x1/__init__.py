@@ -34,6 +34,7 @@ SPEC = RobotSpec(
     base_body="base",
     joints=_JOINTS,
     default_pose=(0.4, 0.05, -0.31, 0.49, -0.21, 0.0, -0.4, -0.05, 0.31, 0.49, -0.21, 0.0),
+    velocity_limits=(8.0, 8.0, 24.0, 8.0, 10.0, 10.0) * 2,
     home_height=0.61,
     feet=("left_foot", "right_foot"),
     joint_groups={"legs": _JOINTS},
