@@ -76,6 +76,50 @@ def height_error(state: State, command: str) -> Tensor:
     return error.masked_fill(~height_command.expiring, math.nan)
 
 
+def squat_reference(
+    state: State,
+    command: str,
+    joints: tuple[tuple[str, str, str], ...],
+    leg: float,
+    above: float,
+    least_ankle: float,
+) -> Tensor:
+    """``exp(-2 d) - 0.2 min(d, 0.5)``, d = distance [rad] of the legs from a squat of the height.
+
+    In that squat the hip lies above the ankle: hip pitch and ankle are minus half the knee angle.
+    Where the ankle cannot bend that far (``least_ankle`` [rad]), the hip makes up for it.
+
+    Args:
+        state: The robots.
+        command: Name of the height command.
+        joints: Hip pitch, knee and ankle, of the left leg, then of the right one.
+        leg: Length of the thigh and of the shank [m].
+        above: Height [m] of the base with straight legs, less the legs.
+        least_ankle: Limit of the ankle [rad].
+    """
+    knee = expect(state.commands[command], HeightCommand).knee(leg, above)
+    ankle = (-0.5 * knee).clamp(min=least_ankle)
+    pose = torch.stack([-knee - ankle, knee, ankle], dim=1)
+    squares = torch.zeros_like(knee)
+    for names in joints:
+        squares += (state.joint_pos[:, state.joint_ids(names)] - pose).square().sum(dim=1)
+    distance = squares.sqrt()
+    return torch.exp(-2.0 * distance) - 0.2 * distance.clamp(max=0.5)
+
+
+def step_schedule(state: State, command: str, lift: float, land: float) -> Tensor:
+    """Mean over feet of +1 where contact is as a step wants it, else -0.3.
+
+    The foot that is to move is to be in the air from ``lift`` to ``land`` [s] after the command was
+    drawn; at all other times both feet are to stand.
+    """
+    foot = expect(state.commands[command], FootCommand)
+    swinging = (foot.age >= lift) & (foot.age < land)
+    meant = torch.ones_like(state.feet.contact)
+    meant[torch.arange(state.num_envs), foot.moving] = ~swinging
+    return ((state.feet.contact == meant) * 1.3 - 0.3).mean(dim=1)
+
+
 def feet(state: State, command: str, sharpness: float) -> Tensor:
     """``exp(-sharpness e)``, e = mean absolute planar error of both feet [m]."""
     error = expect(state.commands[command], FootCommand).error(state)

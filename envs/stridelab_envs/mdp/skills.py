@@ -75,6 +75,15 @@ class HeightCommand(Command):
         """Return height minus command [m], ``(num_envs, 1)``."""
         return state.base_pos[:, 2:] - self.value
 
+    def knee(self, leg: float, above: float) -> Tensor:
+        """Return the knee angle [rad] at which an upright robot has the height, ``(num_envs,)``.
+
+        With thigh and shank of length ``leg`` [m] each and the hip above the ankle, the height is
+        ``2 leg cos(knee / 2) + above``.
+        """
+        cosine = (self.value[:, 0] - above) / (2.0 * leg)
+        return 2.0 * torch.acos(cosine.clamp(-1.0, 1.0))
+
 
 class FootCommand(Command):
     """Move one foot by ``dx``, ``dy`` [m] in the heading frame; the other one stays where it is.
@@ -105,10 +114,21 @@ class FootCommand(Command):
         self._spread_y = (float(spread_y[0]), float(spread_y[1]))
         self.targets = torch.zeros(state.num_envs, 2, 3)
         """Where the feet are to be [m], world frame, ``(num_envs, 2, 3)``; z is not used."""
+        self.moving = torch.zeros(state.num_envs, dtype=torch.long)
+        """Index of the foot that is to move."""
+        self.age = torch.zeros(state.num_envs)
+        """Time since the command was drawn [s]."""
+
+    def tick(self, state: State) -> None:
+        """Take in the step just made."""
+        super().tick(state)
+        self.age += state.dt
 
     def draw(self, state: State, ids: Tensor) -> None:
         """Draw new commands and anchor them at the feet's places."""
         super().draw(state, ids)
+        self.age[ids] = 0.0
+        self.moving[ids] = (self.value[ids, self.names.index("foot")] >= 0.0).long()
         feet, yaw = state.foot_pos[ids], state.base_heading[ids]
         self.targets[ids] = self.place(feet, yaw, self.value[ids])
 

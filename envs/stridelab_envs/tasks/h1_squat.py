@@ -10,6 +10,8 @@ from stridelab_envs.tasks import h1
 from stridelab_envs.tasks.config import TaskConfig
 
 _COMMAND = {"command": "height"}
+_KINEMATICS = {"leg": 0.4, "above": 0.2442, "least_ankle": -0.87}
+"""Thigh and shank [m], pelvis above the hips plus ankle above the sole [m], ankle's limit [rad]."""
 
 
 def h1_squat() -> TaskConfig:
@@ -34,6 +36,11 @@ def h1_squat() -> TaskConfig:
             ),
             "height_fine": RewardTerm(
                 func=command_rewards.height, weight=2.0, params={**_COMMAND, "sharpness": 20.0}
+            ),
+            "squat_reference": RewardTerm(
+                func=command_rewards.squat_reference,
+                weight=2.2,
+                params={**_COMMAND, "joints": h1.LEGS, **_KINEMATICS},
             ),
             "upper_body": RewardTerm(
                 func=rewards.joint_deviation, weight=0.7, params={"group": "arms", "sharpness": 4.0}

@@ -40,6 +40,11 @@ def h1_step() -> TaskConfig:
             "feet_fine": RewardTerm(
                 func=command_rewards.feet, weight=3.0, params={**_COMMAND, "sharpness": 20.0}
             ),
+            "step_schedule": RewardTerm(
+                func=command_rewards.step_schedule,
+                weight=2.0,
+                params={**_COMMAND, "lift": 0.2, "land": 0.7},
+            ),
             "orientation": RewardTerm(func=rewards.orientation, weight=1.0),
             "upper_body": RewardTerm(
                 func=rewards.joint_deviation, weight=0.5, params={"group": "arms", "sharpness": 4.0}
