@@ -83,8 +83,9 @@ def squat_reference(
     leg: float,
     above: float,
     least_ankle: float,
+    sharpness: float,
 ) -> Tensor:
-    """``exp(-2 d) - 0.2 min(d, 0.5)``, d = distance [rad] of the legs from a squat of the height.
+    """``exp(-sharpness d)``, d = distance [rad] of the legs from a squat of the height.
 
     In that squat the hip lies above the ankle: hip pitch and ankle are minus half the knee angle.
     Where the ankle cannot bend that far (``least_ankle`` [rad]), the hip makes up for it.
@@ -96,6 +97,7 @@ def squat_reference(
         leg: Length of the thigh and of the shank [m].
         above: Height [m] of the base with straight legs, less the legs.
         least_ankle: Limit of the ankle [rad].
+        sharpness: Of the kernel [1/rad].
     """
     knee = expect(state.commands[command], HeightCommand).knee(leg, above)
     ankle = (-0.5 * knee).clamp(min=least_ankle)
@@ -103,8 +105,7 @@ def squat_reference(
     squares = torch.zeros_like(knee)
     for names in joints:
         squares += (state.joint_pos[:, state.joint_ids(names)] - pose).square().sum(dim=1)
-    distance = squares.sqrt()
-    return torch.exp(-2.0 * distance) - 0.2 * distance.clamp(max=0.5)
+    return torch.exp(-sharpness * squares.sqrt())
 
 
 def step_schedule(state: State, command: str, lift: float, land: float) -> Tensor:

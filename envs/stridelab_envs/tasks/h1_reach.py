@@ -31,9 +31,11 @@ def h1_reach() -> TaskConfig:
             )
         },
         observations=h1.observations(
-            {"wrist_error": ObservationTerm(func=obs.wrist_error, params={"name": "wrists"})},
             {
                 "wrist_command": ObservationTerm(func=obs.command, params={"name": "wrists"}),
+                "wrist_error": ObservationTerm(func=obs.wrist_error, params={"name": "wrists"}),
+            },
+            {
                 "time_left": ObservationTerm(func=obs.time_left, params={"name": "wrists"}),
             },
         ),

@@ -26,7 +26,10 @@ def h1_squat() -> TaskConfig:
             )
         },
         observations=h1.observations(
-            {"height_error": ObservationTerm(func=obs.height_error, params={"name": "height"})},
+            {
+                "height_command": ObservationTerm(func=obs.command, params={"name": "height"}),
+                "height_error": ObservationTerm(func=obs.height_error, params={"name": "height"}),
+            },
             {"time_left": ObservationTerm(func=obs.time_left, params={"name": "height"})},
         ),
         rewards={
@@ -39,8 +42,8 @@ def h1_squat() -> TaskConfig:
             ),
             "squat_reference": RewardTerm(
                 func=command_rewards.squat_reference,
-                weight=2.2,
-                params={**_COMMAND, "joints": h1.LEGS, **_KINEMATICS},
+                weight=3.0,
+                params={**_COMMAND, "joints": h1.LEGS, **_KINEMATICS, "sharpness": 0.8},
             ),
             "upper_body": RewardTerm(
                 func=rewards.joint_deviation, weight=0.7, params={"group": "arms", "sharpness": 4.0}

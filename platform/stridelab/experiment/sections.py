@@ -293,6 +293,10 @@ class TrainSection(Section):
         min_length=1,
         description="Policy bundle or checkpoint whose weights to begin with; null = random ones.",
     )
+    fresh_std: bool = Field(
+        default=False,
+        description="Begin `start_from` with `model.std.initial` instead of the policy's own.",
+    )
     checkpoint_every: Integer = Field(
         default=50, ge=1, description="Iterations between two checkpoints, from 1."
     )

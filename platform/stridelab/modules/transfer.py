@@ -22,6 +22,8 @@ def transfer_weights(
     source_layouts: Mapping[str, Layout],
     target_layouts: Mapping[str, Layout],
     first_obs: Mapping[str, Tensor],
+    *,
+    keep_std: bool = True,
 ) -> None:
     """Copy the networks of ``source`` into ``target``, observation terms matched by name.
 
@@ -35,6 +37,7 @@ def transfer_weights(
         target_layouts: The same of the target.
         first_obs: Observations of the target's task, group to ``(n, size)``; the normaliser takes
             its statistics of new terms from them.
+        keep_std: Explore with the standard deviations of the source; else with the target's.
 
     Raises:
         UserError: If the hidden layers or the numbers of actions differ.
@@ -44,6 +47,8 @@ def transfer_weights(
     weights: dict[str, Tensor] = {}
     for name, value in source.state_dict().items():
         part = name.split(".")[0]
+        if name == "log_std" and not keep_std:
+            continue
         group = _input_group(name, part, target)
         if group is not None:
             value = _match(value, own[name], source_layouts[group], target_layouts[group])

@@ -80,7 +80,12 @@ class Trial(tune.Trainable):
             raise UserError("train.start_from: the policy was trained on another robot")
         some = make_env(self.experiment.task_config(), num_envs=256, seed=0, num_threads=1)
         transfer_weights(
-            policy.module, self._module, theirs["layouts"], ours["layouts"], some.reset()
+            policy.module,
+            self._module,
+            theirs["layouts"],
+            ours["layouts"],
+            some.reset(),
+            keep_std=not self.experiment.train.fresh_std,
         )
         self.algorithm.env_runner_group.sync_weights(
             from_worker_or_learner_group=self.algorithm.learner_group, inference_only=True
