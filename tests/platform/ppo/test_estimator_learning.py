@@ -154,6 +154,23 @@ def test_first_ratio_is_1(estimator_pair, monkeypatch, precision):
     assert shift > 1e-3  # another rollout: the comparison above is not of constants
 
 
+def test_the_plain_module_on_a_history(build_pair, tiny_estimator):
+    """Its normaliser takes frames one by one; stacks of them are what it acts on."""
+    runner, learner = build_pair(**{"task.id": "stroll"}, algorithm__learning_rate=1e-2)
+    learner.update_rollout(runner.sample())
+    send_weights(learner, runner)
+    module = policy_of(learner)
+    assert module.normalizers["policy"].count.item() == 128
+    rollout = runner.sample()
+    batch, rows = learner._prepare(rollout), torch.arange(128)
+    for group, length in (("policy", 7), ("critic", 3)):
+        stacks, _ = stacked_by_hand(rollout, group, length)
+        raw = {group: stacks[:-1].flatten(0, 1)}
+        assert torch.equal(batch.obs[group][rows], module.normalize(raw)[group])
+    logp = learner._distribution(module.act(batch.obs["policy"][rows])).logp(batch.actions)
+    assert (logp - batch.logp).exp().sub(1.0).abs().max() < 1e-5
+
+
 def test_the_documents_settings_and_what_is_logged(estimator_pair):
     runner, learner = estimator_pair(**DOCUMENT)
     metrics = learner.update_rollout(runner.sample())
