@@ -80,8 +80,10 @@ class Policy:
         """
         theirs, own = describe_env(env), dict(self.description["env"])
         if groups is not None:
-            theirs["layouts"] = {name: theirs["layouts"][g] for name, g in groups.items()}
-            own["layouts"] = {name: own["layouts"][name] for name in groups}
+            for key in ("layouts", "history"):
+                offered, trained = theirs[key], own[key]
+                theirs[key] = {name: offered[g] for name, g in groups.items() if g in offered}
+                own[key] = {name: trained[name] for name in groups if name in trained}
         for key in _FITTED:
             trained, offered = own[key], theirs[key]
             if trained != offered:

@@ -24,6 +24,7 @@ METRIC_PREFIXES = (
     "loss/",
     "policy/",
     "value/",
+    "estimator/",
     "perf/",
     "sim/",
     "hp/",

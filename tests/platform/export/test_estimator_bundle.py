@@ -76,6 +76,14 @@ def test_another_number_of_frames_is_refused(bundle, stroll_task):
         load_bundle(bundle).check_fits(env)
 
 
+def test_only_the_groups_looked_at_must_fit(bundle, stroll_task):
+    other = stroll_task.with_overrides({"history": {"critic": 2}})
+    env, policy = make_env(other, num_envs=1, seed=0, num_threads=1), load_bundle(bundle)
+    policy.check_fits(env, {"policy": "policy"})
+    with pytest.raises(UserError, match=r'history is \{"critic": 2\}'):
+        policy.check_fits(env, {"critic": "critic"})
+
+
 def test_the_reverse_order_of_frames_is_refused(bundle, env):
     policy = load_bundle(changed(bundle, lambda d: d["env"].update(history_order="newest_first")))
     expected = (

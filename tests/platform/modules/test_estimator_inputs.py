@@ -1,18 +1,21 @@
 """An estimator that would learn another signal than the true velocity is refused at the start."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 
-from stridelab.experiment import load_experiment
+from stridelab.algorithms.ppo.config import module_spec
+from stridelab.experiment import load_experiment, parse_experiment
 from stridelab.modules.estimator_inputs import check_task, estimator_inputs
 from stridelab_envs.batch_env import BatchEnv
 from stridelab_envs.errors import ConfigError, UserError
+from stridelab_envs.gym import action_space, observation_space
 from stridelab_envs.history import FrameStack
 from stridelab_envs.mdp import observations
 from stridelab_envs.mdp.terms import ObservationTerm
-from stridelab_envs.registry import get_task
+from stridelab_envs.registry import get_task, make_env
 
 
 def refusal(task, short_history=5):
@@ -36,6 +39,43 @@ def test_what_the_module_reads(stroll_task):
         "target": [17, 20],
         "target_scale": 2.0,
     }
+
+
+def test_x1_gives_the_sizes_of_its_document():
+    history = {"policy": 66, "critic": 3}
+    experiment = parse_experiment(
+        {
+            "name": "x1",
+            "task": {"id": "x1_walk", "history": history},
+            "model": {"kind": "estimator"},
+            "train": {"env_steps": 1},
+        }
+    )
+    task = experiment.task_config()
+    spec = module_spec(experiment.model, task)
+    env = make_env(task, num_envs=1, seed=0, num_threads=1)
+    spec.observation_space, spec.action_space = observation_space(env), action_space(env)
+    module = spec.build()
+    inputs = {"history": history, "target": [53, 56], "target_scale": 2.0}
+    assert inputs.items() <= dict(module.model_config).items()
+    assert {name: tuple(v.shape) for name, v in module.state_dict().items()} == original_shapes()
+
+
+def original_shapes():
+    """Names and shapes of the vendor's weights."""
+    shapes = {"std": (12,)}
+    for name, widths in {
+        "state_estimator": (235, 256, 128, 64, 3),
+        "actor": (302, 512, 256, 128, 12),
+        "critic": (219, 768, 256, 128, 1),
+    }.items():
+        for i, (inputs, outputs) in enumerate(pairwise(widths)):
+            shapes[f"{name}.{2 * i}.weight"] = (outputs, inputs)
+            shapes[f"{name}.{2 * i}.bias"] = (outputs,)
+    for place, weight in {0: (32, 66, 6), 2: (16, 32, 4), 5: (128, 96), 7: (64, 128)}.items():
+        shapes[f"long_history.{place}.weight"] = weight
+        shapes[f"long_history.{place}.bias"] = weight[:1]
+    return shapes
 
 
 @pytest.mark.parametrize(
