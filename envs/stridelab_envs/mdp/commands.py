@@ -45,11 +45,13 @@ class Command:
         self.time_left = torch.zeros(count)
         """Time until the next draw [s], ``(num_envs,)``."""
         self.generator = state.generator
+        self._dt = state.dt
 
     @property
     def expiring(self) -> Tensor:
         """Whether the step just made was the command's last, ``(num_envs,)`` bool."""
-        return self.time_left < 1e-6
+        # Half a step, for what whole steps leave over in seconds is rounding.
+        return self.time_left < 0.5 * self._dt
 
     def column(self, name: str) -> Tensor:
         """Return the values of column ``name``, ``(num_envs,)``."""
