@@ -149,5 +149,5 @@ class TestObservations:
 
     @pytest.mark.parametrize("name", ["wrist_error", "foot_error", "mean_velocity"])
     def test_a_command_of_another_kind_is_refused(self, name):
-        with pytest.raises(ConfigError, match="is needed, not HeightCommand$"):
+        with pytest.raises(ConfigError, match=r"is needed, not HeightCommand$"):
             getattr(observations, name)(made(HeightCommand), "it")
