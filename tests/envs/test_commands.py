@@ -283,6 +283,13 @@ class TestCurriculum:
         assert command.value[:, 0].min() < 0.22
         assert command.value[:, 1:].abs().max() == 0.0
 
+    def test_it_never_leaves_the_whole_ranges(self):
+        ranges = FULL | {"lin_vel_x": [-0.5, 0.5], "ang_vel_z": [0.1, 0.3]}
+        _, command = self.start(2000, ranges=ranges)
+        assert command.low.tolist() == pytest.approx([0.2, 0.0, 0.1])
+        assert command.high.tolist() == pytest.approx([0.5, 0.0, 0.1])
+        assert command.value[:, 0].max() <= 0.5
+
     @pytest.mark.parametrize(("good", "widens"), [(6, False), (7, True)])
     def test_more_than_three_fifths_must_follow_well(self, good, widens):
         made, command = self.start()

@@ -161,7 +161,8 @@ class VelocityCommand(Command):
         """Velocity minus command over the window that this step closed; NaN in other steps."""
         self._final = torch.stack([self.low, self.high])
         start = start_ranges if curriculum and start_ranges else ranges
-        self._start = torch.tensor([[float(start[name][i]) for name in self.names] for i in (0, 1)])
+        bounds = torch.tensor([[float(start[name][i]) for name in self.names] for i in (0, 1)])
+        self._start = bounds.clamp(self.low, self.high)  # whoever narrows the ranges means it
         self.progress = 0.0 if curriculum else 1.0
         """How far the ranges are from the start's (0) to the final ones (1)."""
         self._widen_below = torch.tensor([widen_below[0], widen_below[0], widen_below[1]])
