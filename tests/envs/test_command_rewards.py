@@ -95,6 +95,86 @@ def test_height():
     assert error.tolist() == pytest.approx([0.2, NAN], nan_ok=True)
 
 
+LEGS = (
+    ("left_hip_pitch", "left_knee", "left_ankle"),
+    ("right_hip_pitch", "right_knee", "right_ankle"),
+)
+KINEMATICS = {"joints": LEGS, "leg": 0.4, "above": 0.2442, "least_ankle": -0.87}
+
+
+def test_knee_angle_of_a_height():
+    # 0.8 cos(k / 2) + 0.2442: the table of the robot, its straight legs and beyond.
+    heights = [0.981, 0.905, 0.802, 0.660, 1.0442, 1.2]
+    command = made(HeightCommand, value=[[height] for height in heights]).commands["it"]
+    knees = [0.8, 1.2, 1.6, 2.05, 0.0, 0.0]
+    assert command.knee(0.4, 0.2442).tolist() == pytest.approx(knees, abs=3e-3)
+
+
+@pytest.fixture
+def squatting(make_h1):
+    """Commanded to 0.981, 0.802 and 0.660 m, and standing in the pose for 0.981 m."""
+    env = make_h1("h1_squat", num_envs=3)
+    env.state.commands["height"].value[:, 0] = torch.tensor([0.9810488, 0.8015654, 0.6601488])
+    return env
+
+
+def test_squat_reference(squatting):
+    state = squatting.state
+    value = command_rewards.squat_reference(state, "height", **KINEMATICS)
+    # Both legs from (-0.4, 0.8, -0.4) to (-0.8, 1.6, -0.8), and for the deepest one, where the
+    # ankle stops at -0.87 and the hip makes up for it, to (-1.18, 2.05, -0.87).
+    deep = 2.0 * math.acos((0.6601488 - 0.2442) / 0.8)
+    hips = deep - 0.87
+    assert hips == pytest.approx(1.18, abs=5e-3)
+    distances = [
+        0.0,
+        math.sqrt(2 * (0.16 + 0.64 + 0.16)),
+        math.sqrt(2 * ((hips - 0.4) ** 2 + (deep - 0.8) ** 2 + 0.47**2)),
+    ]
+    expected = [math.exp(-2 * d) - 0.2 * min(d, 0.5) for d in distances]
+    assert value.tolist() == pytest.approx(expected, abs=2e-3)
+
+
+def test_the_squat_that_is_rewarded_has_the_height_that_is_asked_for(squatting):
+    """The reference pose, put on the ground, measures what the command says."""
+    state, sim = squatting.state, squatting.sim
+    knee = state.commands["height"].knee(0.4, 0.2442)
+    for names in LEGS:
+        for name, angle in zip(names, (-knee / 2, knee, -knee / 2), strict=True):
+            sim.qpos[:, 7 + state.joint_ids((name,))[0]] = angle.double()
+    sim.forward(torch.arange(3))
+    state._cache.clear()
+    above_sole = state.base_pos[:, 2:] - state.foot_pos[:, :, 2] + 0.07
+    commanded = state.commands["height"].value.expand(3, 2)
+    torch.testing.assert_close(above_sole, commanded, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("age", "contact", "expected"),
+    [
+        # Left foot: on the ground, in the air from 0.2 to 0.7 s, on the ground again.
+        (0.0, [True, True], 1.0),
+        (0.1, [False, True], 0.35),
+        (0.2, [False, True], 1.0),
+        (0.5, [True, True], 0.35),
+        (0.5, [True, False], -0.3),
+        (0.5, [False, False], 0.35),
+        (0.7, [True, True], 1.0),
+        (2.0, [False, True], 0.35),
+    ],
+)
+def test_step_schedule(age, contact, expected):
+    given = made(FootCommand, age=[age, age], moving=[0, 1])
+    given.feet = SimpleNamespace(contact=torch.tensor([contact, contact[::-1]]))
+    value = command_rewards.step_schedule(given, "it", lift=0.2, land=0.7)
+    assert value.tolist() == pytest.approx([expected] * 2)
+
+
+def test_max_command_x():
+    given = made(VelocityCommand, high=[0.6, 0.1, 0.2])
+    assert command_rewards.max_command_x(given, "it").tolist() == pytest.approx([0.6, 0.6])
+
+
 def test_feet():
     offsets = torch.tensor([[[0.1, -0.3], [0.0, 0.0]], [[0.02, 0.02], [-0.02, -0.02]]])
     given = made(FootCommand, error=lambda state: offsets, time_left=[0.02, 0.0])
@@ -106,7 +186,8 @@ def test_feet():
 
 KINDS = {
     VelocityCommand: [
-        *("tracking_lin_vel", "tracking_ang_vel", "lin_vel_error", "yaw_rate_error", "curriculum")
+        *("tracking_lin_vel", "tracking_ang_vel", "lin_vel_error", "yaw_rate_error"),
+        *("curriculum", "max_command_x"),
     ],
     WristCommand: ["wrists", "wrist_error"],
     HeightCommand: ["height", "height_error"],

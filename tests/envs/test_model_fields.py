@@ -72,8 +72,25 @@ def test_derived_constants_follow_where_asked():
     sim = build()
     sim.model_field("body_mass")[:, 1] = 4.0
     sim.set_const(torch.tensor([0, 2]))
+    sim.forward(torch.arange(3))
     whole = sim.batch.expanded("body_subtreemass")[:, 1]
     assert whole.tolist() == pytest.approx([4.5, 2.5, 4.5])
+
+
+def test_constants_are_derived_before_the_next_step_and_once(monkeypatch):
+    sim, calls = build(), []
+    derive = sim.batch.set_const
+
+    def counted(ids=None):
+        calls.append(list(ids))
+        derive(ids=ids)
+
+    monkeypatch.setattr(sim.batch, "set_const", counted)
+    sim.set_const(torch.tensor([0]))
+    sim.set_const(torch.tensor([0, 2]))
+    assert calls == []
+    push(sim, 2)
+    assert calls == [[0, 2]]
 
 
 def test_reset_keeps_the_fields():

@@ -121,7 +121,8 @@ def test_payload(make_h1):
     assert mass.shape == (4, 1)
     assert mass[ids, 0].tolist() == pytest.approx(drawn.tolist())
     assert mass[[1, 3], 0].tolist() == pytest.approx([own] * 2)
-    # What MuJoCo derives from masses has followed: that of the whole robot hangs at the pelvis.
+    # What MuJoCo derives from masses follows: that of the whole robot hangs at the pelvis.
+    env.sim.forward(torch.arange(4))
     subtree = torch.from_numpy(np.array(env.sim.batch.expanded("body_subtreemass")))
     whole = subtree[:, env.sim.model.body("pelvis").id]
     torch.testing.assert_close(whole[ids], 51.65 - own + drawn, atol=0.005, rtol=0)

@@ -188,12 +188,23 @@ class TestFeet:
         assert (moved.abs().amax(dim=1) > 0).sum() == 1
         assert moved.abs().max() <= 0.25 + 1e-5
 
+    def test_age_and_foot_of_a_command(self, env, command):
+        assert torch.equal(command.moving, (command.value[:, 2] >= 0.0).long())
+        assert command.age.tolist() == [0.0] * 4
+        for _ in range(5):
+            command.tick(env.state)
+        command.draw(env.state, torch.tensor([1]))
+        assert command.age.tolist() == pytest.approx([0.1, 0.0, 0.1, 0.1])
+        assert torch.equal(command.moving, (command.value[:, 2] >= 0.0).long())
+
     def test_targets_are_saved_too(self, make_h1, env, command):
         other = make_h1("h1_step", num_envs=4, seed=9).state.commands["feet"]
         assert isinstance(other, FootCommand)
         assert not torch.equal(other.targets, command.targets)
+        command.tick(env.state)
         other.set_state(command.get_state())
-        assert torch.equal(other.targets, command.targets)
+        for name in ("targets", "moving", "age", "value"):
+            assert torch.equal(getattr(other, name), getattr(command, name)), name
 
 
 def test_ranges_are_those_a_high_level_policy_sends():
