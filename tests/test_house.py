@@ -63,7 +63,9 @@ def test_the_wheel_holds_all_files_and_no_platform_module(tmp_path):
     }
     for path in SOURCES:
         assert path.relative_to(ROOT).as_posix().split("/", 1)[1] in names
-    for wanted in ("robots/biped17/biped17.xml", "tasks/biped_walk.yaml", "py.typed"):
+    for wanted in (
+        *("robots/biped17/biped17.xml", "tasks/biped_walk.yaml", "tasks/h1_states.npz", "py.typed"),
+    ):
         assert f"stridelab_envs/{wanted}" in names
     assets = (ROOT / "platform" / "stridelab" / "compare" / "assets").iterdir()
     assert {f"stridelab/compare/assets/{asset.name}" for asset in assets} <= names

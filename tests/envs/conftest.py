@@ -1,9 +1,10 @@
-"""What the tests of the environments share: a small biped, quiet or with its randomisation."""
+"""What the tests of the environments share: robots, quiet or with their randomisation."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,6 +32,21 @@ def make_biped() -> MakeBiped:
         task = get_task("biped_walk").with_overrides((QUIET if quiet else {}) | (overrides or {}))
         task = change(task) if change else task
         return BatchEnv(task, num_envs=num_envs, seed=seed, num_threads=num_threads, **kwargs)
+
+    return build
+
+
+@pytest.fixture
+def make_h1():
+    """Build a skill's task of the H1; ``quiet`` starts every episode in exactly the same way."""
+
+    def build(task_id, overrides=None, *, num_envs=2, seed=0, quiet=True, change=None):
+        task = get_task(task_id)
+        if quiet:
+            task = replace(task, randomization={}, action_delay=0.0, action_noise=0.0)
+        task = task.with_overrides(overrides or {})
+        task = change(task) if change else task
+        return BatchEnv(task, num_envs=num_envs, seed=seed, num_threads=1)
 
     return build
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from stridelab_envs.mdp.math import gravity_direction, heading, rotate, rotate_inverse
+from stridelab_envs.mdp.math import (
+    from_heading,
+    gravity_direction,
+    heading,
+    rotate,
+    rotate_inverse,
+    to_heading,
+)
 
 HALF = math.sqrt(0.5)
 X, Y, Z = [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]
@@ -97,3 +104,30 @@ def test_heading_ignores_a_pitch_after_the_yaw():
     c, d = math.cos(math.radians(10)), math.sin(math.radians(10))
     quat = row([a * c, -b * d, a * d, b * c])
     assert heading(quat).item() == pytest.approx(math.radians(40), abs=1e-6)
+
+
+def test_to_heading_by_hand():
+    # Facing the world's y: what lies ahead (y) is x, what lies to the right (x) is -y.
+    yaw = torch.tensor([math.pi / 2, 0.0, math.pi])
+    vector = torch.tensor([[1.0, 2.0, 3.0]] * 3)
+    expected = torch.tensor([[2.0, -1.0, 3.0], [1.0, 2.0, 3.0], [-1.0, -2.0, 3.0]])
+    torch.testing.assert_close(to_heading(yaw, vector), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(from_heading(yaw, expected), vector, atol=1e-6, rtol=0)
+
+
+def test_to_heading_is_the_rotation_by_the_yaw_alone(random_quats):
+    yaw = heading(random_quats)
+    half = yaw / 2
+    turned = torch.stack([half.cos(), 0 * half, 0 * half, half.sin()], dim=1)
+    vector = torch.randn(20, 3, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(to_heading(yaw, vector), rotate_inverse(turned, vector))
+    torch.testing.assert_close(from_heading(yaw, vector), rotate(turned, vector))
+
+
+def test_one_yaw_turns_many_vectors():
+    yaw = torch.tensor([0.3, -1.2])
+    vector = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(4))
+    together = to_heading(yaw[:, None], vector)
+    assert together.shape == (2, 4, 3)
+    for point in range(4):
+        torch.testing.assert_close(together[:, point], to_heading(yaw, vector[:, point]))

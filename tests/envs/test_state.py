@@ -168,3 +168,66 @@ def test_unknown_joint_names_the_nearest(make_biped):
     # A reward's parameter may name a joint, so this is a user's mistake.
     with pytest.raises(UserError, match=r'unknown joint.*"left_hip_pitch"'):
         make_biped().state.joint_ids(("left_hip_ptch",))
+
+
+def test_heading_frame(make_biped):
+    # Faces the world's y, leans 30 degrees forward (pitch in the heading frame) and turns about
+    # its own z axis with 2 rad/s: cos(30) of it is about the vertical.
+    yaw, pitch = math.pi / 4, math.radians(15)
+    quat = [
+        math.cos(yaw) * math.cos(pitch),
+        -math.sin(yaw) * math.sin(pitch),
+        math.cos(yaw) * math.sin(pitch),
+        math.sin(yaw) * math.cos(pitch),
+    ]
+    qpos = {(0, 3 + k): value for k, value in enumerate(quat)}
+    qvel = dict(zip([(0, k) for k in range(6)], [-0.5, 2.0, 0.1, 0.0, 0.0, 2.0], strict=True))
+    state = written(make_biped(quiet=True), qpos, qvel)
+    assert state.base_heading[0].item() == pytest.approx(math.pi / 2, abs=1e-6)
+    assert state.base_lin_vel_heading[0].tolist() == pytest.approx([2.0, 0.5, 0.1], abs=1e-6)
+    assert state.yaw_rate[0].item() == pytest.approx(2.0 * math.cos(math.radians(30)), abs=1e-6)
+    assert state.yaw_rate[1].item() == pytest.approx(0.0)
+
+
+def test_yaw_rate_is_mujocos_world_rate(moving):
+    torso = moving.sim.model.body("torso").id
+    for i in range(2):
+        velocity = np.zeros(6)
+        mujoco.mj_objectVelocity(
+            moving.sim.model, plain(moving, i), mujoco.mjtObj.mjOBJ_XBODY, torso, velocity, 0
+        )
+        assert moving.state.yaw_rate[i].item() == pytest.approx(velocity[2], abs=1e-5)
+
+
+def test_wrists_and_points_in_the_base_frame(make_h1):
+    env = make_h1("h1_reach")
+    state = written(env, {(1, 0): 3.0, (1, 1): -2.0, (1, 2): 0.9, (1, 3): HALF, (1, 6): HALF})
+    for i in range(2):
+        data = plain(env, i)
+        for wrist, name in enumerate(["left_wrist", "right_wrist"]):
+            np.testing.assert_allclose(
+                state.wrist_pos[i, wrist], data.site(name).xpos, atol=1e-6, err_msg=name
+            )
+    # A metre ahead of the second robot, which stands at (3, -2) and faces the world's y.
+    points = torch.tensor([[[1.0, 0.0, 0.5]], [[3.0, -1.0, 0.5]]])
+    ahead = state.in_base_heading(points)
+    torch.testing.assert_close(ahead, torch.tensor([[[1.0, 0.0, 0.5]]] * 2), atol=1e-6, rtol=0)
+
+
+def test_a_robot_without_wrists_has_none(make_biped):
+    assert make_biped().state.wrist_pos.shape == (2, 0, 3)
+
+
+def test_joint_velocities_before_the_step_are_remembered(make_biped):
+    env = make_biped({"randomization": {"joint_vel": {"half_width": 2.0}}})
+    state = env.state
+    # A new episode has no step behind it: nothing has been accelerated yet.
+    assert torch.equal(state.last_joint_vel, state.joint_vel)
+    for _ in range(3):
+        before = state.joint_vel.clone()
+        env.step(torch.ones(2, 17))
+        assert torch.equal(state.last_joint_vel, before)
+        assert not torch.equal(state.joint_vel, before)
+    env._restart(torch.tensor([1]))
+    assert torch.equal(state.last_joint_vel[1], state.joint_vel[1])
+    assert torch.equal(state.last_joint_vel[0], before[0])

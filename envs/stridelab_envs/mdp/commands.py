@@ -45,11 +45,13 @@ class Command:
         self.time_left = torch.zeros(count)
         """Time until the next draw [s], ``(num_envs,)``."""
         self.generator = state.generator
+        self._dt = state.dt
 
     @property
     def expiring(self) -> Tensor:
         """Whether the step just made was the command's last, ``(num_envs,)`` bool."""
-        return self.time_left < 1e-6
+        # Half a step, for what whole steps leave over in seconds is rounding.
+        return self.time_left < 0.5 * self._dt
 
     def column(self, name: str) -> Tensor:
         """Return the values of column ``name``, ``(num_envs,)``."""
@@ -159,7 +161,8 @@ class VelocityCommand(Command):
         """Velocity minus command over the window that this step closed; NaN in other steps."""
         self._final = torch.stack([self.low, self.high])
         start = start_ranges if curriculum and start_ranges else ranges
-        self._start = torch.tensor([[float(start[name][i]) for name in self.names] for i in (0, 1)])
+        bounds = torch.tensor([[float(start[name][i]) for name in self.names] for i in (0, 1)])
+        self._start = bounds.clamp(self.low, self.high)  # whoever narrows the ranges means it
         self.progress = 0.0 if curriculum else 1.0
         """How far the ranges are from the start's (0) to the final ones (1)."""
         self._widen_below = torch.tensor([widen_below[0], widen_below[0], widen_below[1]])

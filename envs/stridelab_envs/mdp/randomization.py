@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 
 from stridelab_envs.errors import ConfigError
 from stridelab_envs.mdp.state import State
+
+_FILE = "randomization.recorded_state.file"
+"""Setting of a task that names a recording."""
 
 
 def joint_pos_offset(state: State, ids: Tensor, half_width: float) -> None:
@@ -74,9 +78,7 @@ def recorded_state(state: State, ids: Tensor, file: str, share: float) -> None:
     """
     qpos, qvel = _recording(file)
     if qpos.shape[1] != state.sim.qpos.shape[1] or qvel.shape[1] != state.sim.qvel.shape[1]:
-        raise ConfigError(
-            "randomization.recorded_state.file", f"{file} holds states of another robot"
-        )
+        raise ConfigError(_FILE, f"{file} holds states of another robot")
     chosen = ids[torch.rand(ids.numel(), generator=state.generator) < share]
     rows = torch.randint(qpos.shape[0], (chosen.numel(),), generator=state.generator)
     state.sim.qpos[chosen] = qpos[rows]
@@ -88,14 +90,14 @@ def _recording(file: str) -> tuple[Tensor, Tensor]:
     path = Path(__file__).parents[1] / "tasks" / file  # an absolute path stays as it is
     try:
         with np.load(path) as arrays:
-            return (
-                torch.from_numpy(arrays["qpos"].astype(np.float64)),
-                torch.from_numpy(arrays["qvel"].astype(np.float64)),
-            )
-    except (OSError, KeyError, ValueError):
-        raise ConfigError(
-            "recorded_state.file", f"{path} is not an .npz with qpos and qvel"
-        ) from None
+            qpos = torch.from_numpy(arrays["qpos"].astype(np.float64))
+            qvel = torch.from_numpy(arrays["qvel"].astype(np.float64))
+        readable = qpos.dim() == qvel.dim() == 2 and 0 < len(qpos) == len(qvel)
+    except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile):
+        readable = False
+    if not readable:
+        raise ConfigError(_FILE, f"{path} is not an .npz with qpos and qvel, a row for each state")
+    return qpos, qvel
 
 
 def _between(state: State, ids: Tensor, low: float, high: float) -> Tensor:

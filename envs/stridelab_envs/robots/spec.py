@@ -65,11 +65,11 @@ class RobotSpec:
             self._pairs(),
             {joint: (joint,) for joint in self.joints},
         )
+        groups, pairs, joints = kinds
         for name in values:
-            if not any(name in kind for kind in kinds):
-                raise ConfigError(
-                    f"{path}.{name}", unknown_name("joint group", name, self.joint_groups)
-                )
+            if name not in {**groups, **pairs, **joints}:
+                known = joints if name.startswith(("left_", "right_")) else {**groups, **pairs}
+                raise ConfigError(f"{path}.{name}", unknown_name("joint group", name, known))
         found = {
             joint: values[name]
             for kind in kinds

@@ -117,10 +117,11 @@ class TaskConfig:
             overrides: ``rewards`` takes a preset's name, or a mapping from term to weight (or to a
                 mapping with ``weight``, ``clip`` and parameters), with ``preset`` as an optional
                 first choice; ``observations`` maps group, then term, to a mapping with ``scale``,
-                ``noise`` and parameters; ``terminations`` and ``randomization`` map a term to its
-                parameters. ``null`` switches a term off. ``history`` maps a group to its number of
-                frames, ``profile`` names one of the task's profiles. The scalars carry their own
-                names and win over the profile.
+                ``noise`` and parameters; ``commands``, ``terminations`` and ``randomization`` map
+                a term to its parameters, what is random within an episode also to
+                ``interval_s``. ``null`` switches a term off, but no command. ``history`` maps a
+                group to its number of frames, ``profile`` names one of the task's profiles. The
+                scalars carry their own names and win over the profile.
 
         Raises:
             ConfigError: If a key is unknown or a value is out of range; the path is relative to
@@ -333,7 +334,10 @@ def _parameters(path: str, term: Any, value: Any) -> Any:
 def _command(path: str, term: CommandTerm, value: Any) -> CommandTerm:
     if value is None:
         raise ConfigError(path, "a command cannot be switched off")
-    return _with_params(path, term, _as_mapping(value, path))
+    term = _with_params(path, term, _as_mapping(value, path))
+    if "resampling_time" in term.params:
+        number(f"{path}.resampling_time", term.params["resampling_time"][0], above=0.0)
+    return term
 
 
 def _randomization(path: str, term: RandomizationTerm, value: Any) -> RandomizationTerm | None:
@@ -357,6 +361,8 @@ def _with_params(path: str, term: TermT, settings: Mapping[str, Any]) -> TermT:
     """Change parameters the term has already; a number stays a number."""
     params: dict[str, Any] = dict(term.params)
     own: list[str] = [f.name for f in fields(term) if f.name not in ("func", "params")]
+    if getattr(term, "interval_s", ()) is None:  # what happens at the start is not repeated
+        own.remove("interval_s")
     for name, value in settings.items():
         if name not in params:
             raise ConfigError(f"{path}.{name}", unknown_name("parameter", name, [*params, *own]))

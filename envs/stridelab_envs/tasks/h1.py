@@ -92,7 +92,8 @@ def observations(
 def proprioception() -> dict[str, ObservationTerm]:
     """Return the 63 numbers every skill sees after its command block.
 
-    The noise is uniform with the standard deviation of the published Gaussian one.
+    The noise is uniform; about the standard deviations of the published Gaussian one, 0.03 rad for
+    example, are its half-widths.
     """
     return {
         "joint_pos": ObservationTerm(func=obs.joint_pos_rel, noise=0.03),

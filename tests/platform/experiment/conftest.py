@@ -31,8 +31,9 @@ def _toy() -> TaskConfig:
 
 @pytest.fixture(autouse=True)
 def toy_task(monkeypatch):
-    """A registered task `toy` whose numbers these tests know."""
-    monkeypatch.setitem(registry._tasks, "toy", _toy)
+    """A registered task `toy` whose numbers these tests know, and one other."""
+    tasks = {"biped_walk": registry.biped_walk, "toy": _toy}
+    monkeypatch.setattr(registry, "_tasks", tasks)
 
 
 @pytest.fixture

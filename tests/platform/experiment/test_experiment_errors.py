@@ -65,7 +65,8 @@ EXACT = {
     HEAD + "model: {std: {initial: 11}}\n": "4: model.std.initial: must be between min (0.001) and "
     "max (10.0), got 11.0",
     HEAD + "model:\n  std:\n    initial: {legs: 1, hands: 1}\n": "6: model.std.initial.hands: "
-    'unknown joint group "hands"; did you mean "head"? (known: arms, head, legs)',
+    'unknown joint group "hands"; did you mean "head"? (known: ankle_pitch, ankle_roll, arms, '
+    "elbow, head, hip_pitch, hip_roll, knee, legs, shoulder_pitch, shoulder_roll)",
     HEAD + "model:\n  std:\n    initial: {legs: 1}\n": "6: model.std.initial: must name every "
     "joint group of the robot; missing: head, arms",
     # YAML itself
