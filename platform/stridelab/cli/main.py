@@ -14,6 +14,7 @@ from stridelab.cli import (
     evaluate,
     export,
     play,
+    sim2sim,
     submit,
     sweep,
     tasks,
@@ -30,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (tasks, train, sweep, submit, evaluate, compare, play, chain, export, ui):
+for module in (tasks, train, sweep, submit, evaluate, compare, play, chain, export, sim2sim, ui):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 app.add_typer(bench.app, name="bench")
 
