@@ -7,7 +7,20 @@ import sys
 
 import typer
 
-from stridelab.cli import bench, chain, compare, evaluate, play, submit, sweep, tasks, train, ui
+from stridelab.cli import (
+    bench,
+    chain,
+    compare,
+    evaluate,
+    export,
+    play,
+    sim2sim,
+    submit,
+    sweep,
+    tasks,
+    train,
+    ui,
+)
 from stridelab.cli.console import stderr
 from stridelab_envs.errors import UserError
 
@@ -18,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (tasks, train, sweep, submit, evaluate, compare, play, chain, ui):
+for module in (tasks, train, sweep, submit, evaluate, compare, play, chain, export, sim2sim, ui):
     app.command(module.__name__.rpartition(".")[2])(module.command)
 app.add_typer(bench.app, name="bench")
 

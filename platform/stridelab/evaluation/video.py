@@ -119,11 +119,12 @@ class VideoRecorder:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def capture(self, returns: Sequence[float]) -> None:
+    def capture(self, returns: Sequence[float] | None = None) -> None:
         """Take a frame if the video's clock has come to the next one.
 
         Args:
-            returns: Return of the running episode, one for each shown simulation.
+            returns: Return of the running episode, one for each shown simulation; None where
+                nothing is rewarded.
         """
         assert self._write is not None, "use the recorder as a context manager"
         due = self._frames / self._fps <= self._calls * self._control_dt + 1e-9
@@ -136,7 +137,10 @@ class VideoRecorder:
             picture = self._render(self._cameras[place], data)
             if place == 0:
                 self._keep(picture)
-            tiles.append(caption(picture, self._title, self._state(data, returns[place])))
+            lines = self._state(data)
+            if returns is not None:
+                lines.append(("episode return", f"{returns[place]:.2f}"))
+            tiles.append(caption(picture, self._title, lines))
         self._write(tile(tiles))
         self._frames += 1
 
@@ -156,13 +160,12 @@ class VideoRecorder:
         picture: Frame = self._renderer.render()
         return picture
 
-    def _state(self, data: mujoco.MjData, episode_return: float) -> list[tuple[str, str]]:
+    def _state(self, data: mujoco.MjData) -> list[tuple[str, str]]:
         # Adding zero turns the -0.0 of a robot at rest into 0.0.
         speed = round(forward_velocity(self._source.model, data, self._body), 2) + 0.0
         return [
             ("time", f"{data.time:.2f} s"),
             ("forward velocity", f"{speed:+.2f} m/s"),
-            ("episode return", f"{episode_return:.2f}"),
         ]
 
 

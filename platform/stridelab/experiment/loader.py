@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,9 +16,10 @@ from stridelab.experiment.yaml_text import YamlError, parse_yaml
 from stridelab_envs.errors import ConfigError, UserError
 
 SectionT = TypeVar("SectionT", bound=BaseModel)
+Built = TypeVar("Built")
 
 MAX_BYTES = 1_000_000
-"""Largest file that is read; experiments are a few kilobytes."""
+"""Largest file that is read; these files are a few kilobytes."""
 
 
 def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -35,14 +36,37 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
         UserError: Anything is wrong; one line ``FILE:LINE: KEY: ...`` or
             ``override "KEY=VALUE": ...``.
     """
-    tree, places = _parse(path)
+    needs = "an experiment needs at least name, task and train"
+    return load_file(path, validate, needs=needs, overrides=overrides)
+
+
+def load_file(
+    path: str | Path,
+    build: Callable[[Mapping[str, Any]], Built],
+    *,
+    needs: str,
+    overrides: Sequence[str] = (),
+) -> Built:
+    """Read a YAML mapping, override it, and build something checked from it.
+
+    Args:
+        path: YAML file.
+        build: Builds the result; what is wrong it says by a ``ConfigError``.
+        needs: What an empty file lacks, for messages.
+        overrides: Changes ``dotted.key=value``, applied in order.
+
+    Raises:
+        UserError: Anything is wrong; one line ``FILE:LINE: KEY: ...`` or
+            ``override "KEY=VALUE": ...``.
+    """
+    tree, places = _parse(path, needs)
     changed, marks = _overridden(tree, places, overrides)
     try:
-        return validate(changed)
+        return build(changed)
     except ConfigError as error:
         if not marks.get(error.path, "").startswith(OVERRIDE):
             for index, text in enumerate(overrides):
-                if _is_valid(tree, [*overrides[:index], *overrides[index + 1 :]]):
+                if _is_valid(tree, [*overrides[:index], *overrides[index + 1 :]], build):
                     raise UserError(f"{override_mark(text)}: {error}") from None
         raise _located(error, marks) from None
 
@@ -76,16 +100,17 @@ def load_mapping(path: Path, schema: type[SectionT]) -> SectionT:
     Raises:
         UserError: Anything is wrong; one line ``FILE:LINE: KEY: ...``.
     """
-    tree, places = _parse(path)
-    try:
-        return schema.model_validate(tree)
-    except ValidationError as error:
-        raise _located(first_problem(error), places) from None
-    except ConfigError as error:
-        raise _located(error, places) from None
+    def build(tree: Mapping[str, Any]) -> SectionT:
+        try:
+            return schema.model_validate(tree)
+        except ValidationError as error:
+            raise first_problem(error) from None
+
+    required = [name for name, field in schema.model_fields.items() if field.is_required()]
+    return load_file(path, build, needs=f"it needs at least {', '.join(required)}")
 
 
-def _parse(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+def _parse(path: str | Path, needs: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the content of a YAML file and where (``FILE:LINE``) each key stands."""
     file = one_line(str(path))
     try:
@@ -93,7 +118,7 @@ def _parse(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     except YamlError as error:
         raise UserError(f"{file}:{error.line}: {error}") from None
     if tree is None:
-        raise UserError(f"{file}: is empty; an experiment needs at least name, task and train")
+        raise UserError(f"{file}: is empty; {needs}")
     if not isinstance(tree, dict):
         raise UserError(f"{file}:{lines['']}: must be a mapping (key: value), got {show(tree)}")
     return tree, {key: f"{file}:{line}" for key, line in lines.items()}
@@ -108,9 +133,11 @@ def _overridden(
     return changed, marks
 
 
-def _is_valid(tree: dict[str, Any], overrides: Sequence[str]) -> bool:
+def _is_valid(
+    tree: dict[str, Any], overrides: Sequence[str], build: Callable[[Mapping[str, Any]], Built]
+) -> bool:
     try:
-        validate(_overridden(tree, {}, overrides)[0])
+        build(_overridden(tree, {}, overrides)[0])
     except UserError:
         return False
     return True
@@ -139,7 +166,7 @@ def _read(path: Path, file: str) -> str:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{file}: cannot be read: {reason}") from None
     if len(data) > MAX_BYTES:
-        raise UserError(f"{file}: is larger than {MAX_BYTES} bytes; this is no experiment file")
+        raise UserError(f"{file}: is larger than {MAX_BYTES} bytes; files of this kind are smaller")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from stridelab.evaluation.files import replacing
 from stridelab.experiment import Experiment, parse_experiment
-from stridelab.modules.actor_critic import ActorCritic
+from stridelab.modules.actor_critic import POLICY, ActorCritic
 from stridelab.modules.kinds import MODULES
 from stridelab.tracking.provenance import versions
 from stridelab_envs.batch_env import BatchEnv
@@ -53,6 +53,11 @@ class Policy:
     def experiment(self) -> Experiment:
         """The experiment that trained this policy."""
         return parse_experiment(self.description["experiment"])
+
+    @property
+    def observation_size(self) -> int:
+        """Width of the policy's observation, all frames of its history."""
+        return int(self.module.observation_space[POLICY].shape[0])
 
     @torch.no_grad()
     def act(self, obs: dict[str, Tensor]) -> Tensor:

@@ -112,6 +112,14 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         mean, log_std = out.chunk(2, dim=-1)
         return torch.cat([mean * self.mean_scale, log_std.clamp(*self.log_std_bounds)], dim=-1)
 
+    def mean_action(self, observation: Tensor) -> Tensor:
+        """Return the mean action ``(n, num_actions)`` for raw policy observations ``(n, size)``.
+
+        This alone is what leaves for a robot: no critic, no spread.
+        """
+        out: Tensor = self.actor(self.normalize({POLICY: observation})[POLICY])
+        return out if self.free_std else out.chunk(2, dim=-1)[0]
+
     def value(self, normalized: Mapping[str, Tensor]) -> Tensor:
         """Return the value of normalised observations, ``(...)``, in float32."""
         value: Tensor = self.critic(normalized[self.critic_group])
