@@ -194,7 +194,7 @@ def load_plant(model_path: Path, layout_path: Path, overrides: Sequence[str] = (
         return Plant(build_model(model_path), layout)
 
     needs = "a layout needs at least timestep, decimation, default_pose, action, drive, observation"
-    return load_file(layout_path, build, kind="layout", needs=needs, overrides=overrides)
+    return load_file(layout_path, build, needs=needs, overrides=overrides)
 
 
 def build_model(path: Path) -> mujoco.MjModel:
