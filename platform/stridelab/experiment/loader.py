@@ -100,6 +100,7 @@ def load_mapping(path: Path, schema: type[SectionT]) -> SectionT:
     Raises:
         UserError: Anything is wrong; one line ``FILE:LINE: KEY: ...``.
     """
+
     def build(tree: Mapping[str, Any]) -> SectionT:
         try:
             return schema.model_validate(tree)
