@@ -120,7 +120,7 @@ def squatting(make_h1):
 
 def test_squat_reference(squatting):
     state = squatting.state
-    value = command_rewards.squat_reference(state, "height", **KINEMATICS)
+    value = command_rewards.squat_reference(state, "height", **KINEMATICS, sharpness=0.5)
     # Both legs from (-0.4, 0.8, -0.4) to (-0.8, 1.6, -0.8), and for the deepest one, where the
     # ankle stops at -0.87 and the hip makes up for it, to (-1.18, 2.05, -0.87).
     deep = 2.0 * math.acos((0.6601488 - 0.2442) / 0.8)
@@ -131,8 +131,7 @@ def test_squat_reference(squatting):
         math.sqrt(2 * (0.16 + 0.64 + 0.16)),
         math.sqrt(2 * ((hips - 0.4) ** 2 + (deep - 0.8) ** 2 + 0.47**2)),
     ]
-    expected = [math.exp(-2 * d) - 0.2 * min(d, 0.5) for d in distances]
-    assert value.tolist() == pytest.approx(expected, abs=2e-3)
+    assert value.tolist() == pytest.approx([math.exp(-d / 2) for d in distances], abs=2e-3)
 
 
 def test_the_squat_that_is_rewarded_has_the_height_that_is_asked_for(squatting):

@@ -14,8 +14,8 @@ from stridelab_envs.tasks import h1
 
 BLOCKS = {
     "h1_walk": {"velocity_command": 3, "gait_clock": 2},
-    "h1_reach": {"wrist_error": 6},
-    "h1_squat": {"height_error": 1},
+    "h1_reach": {"wrist_command": 6, "wrist_error": 6},
+    "h1_squat": {"height_command": 1, "height_error": 1},
     "h1_step": {"foot_error": 4},
 }
 """What each skill sees of its command: term and width."""
@@ -36,7 +36,7 @@ EXTRAS = {
 }
 PRIVILEGED = {
     "h1_walk": {"mean_velocity": 3},
-    "h1_reach": {"wrist_command": 6, "time_left": 1},
+    "h1_reach": {"time_left": 1},
     "h1_squat": {"time_left": 1},
     "h1_step": {"time_left": 1},
 }
@@ -100,27 +100,32 @@ def test_what_a_robot_sees_that_stands(make_h1, task_id):
     assert seen["torso_mass"].tolist() == [pytest.approx([17.789 / 30])] * 2
 
 
-def test_errors_of_a_robot_that_stands(make_h1):
-    """What the skills see of their commands: for wrists and height where it is minus target."""
-    reach, squat, step, walk = (
-        make_h1(f"h1_{name}") for name in ("reach", "squat", "step", "walk")
-    )
-    for env, name, sign in (
-        (reach, "wrists", -1.0),
-        (squat, "height", -1.0),
-        (walk, "velocity", 1.0),
-    ):
-        env.state.commands[name].value.fill_(0.1)
-        obs = env._observe()["policy"]
-        first = next(iter(env.layouts["policy"].values()))
-        offset = 0.981 if env is squat else 0.0
-        expected = torch.full((2, first.stop), sign * 0.1 + offset)
-        torch.testing.assert_close(obs[:, first], expected, atol=1e-4, rtol=0)
-    command = step.state.commands["feet"]
-    command.targets = step.state.foot_pos + torch.tensor([0.1, -0.2, 0.0])
-    obs = step._observe()["policy"]
+COMMANDED = {
+    # Command, what is asked for, and what the policy sees of it: errors are where it is minus
+    # where it should be.
+    "h1_walk": ("velocity", 0.1, {"velocity_command": 0.1}),
+    "h1_reach": ("wrists", 0.1, {"wrist_command": 0.1, "wrist_error": -0.1}),
+    "h1_squat": ("height", 0.7, {"height_command": 0.7, "height_error": 0.281}),
+}
+
+
+@pytest.mark.parametrize("task_id", COMMANDED)
+def test_what_a_robot_that_stands_sees_of_its_command(make_h1, task_id):
+    name, asked, seen = COMMANDED[task_id]
+    env = make_h1(task_id)
+    env.state.commands[name].value.fill_(asked)
+    obs = env._observe()["policy"]
+    for term, value in seen.items():
+        columns = obs[:, env.layouts["policy"][term]]
+        torch.testing.assert_close(columns, torch.full_like(columns, value), atol=1e-4, rtol=0)
+
+
+def test_what_a_robot_that_stands_sees_of_its_steps(make_h1):
+    env = make_h1("h1_step")
+    env.state.commands["feet"].targets = env.state.foot_pos + torch.tensor([0.1, -0.2, 0.0])
+    seen = env._observe()["policy"][:, env.layouts["policy"]["foot_error"]]
     expected = torch.tensor([[-0.1, 0.2, -0.1, 0.2]] * 2)
-    torch.testing.assert_close(obs[:, :4], expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(seen, expected, atol=1e-6, rtol=0)
 
 
 @each
