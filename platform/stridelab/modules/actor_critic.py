@@ -103,22 +103,22 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
             assert isinstance(normalizer, RunningNormalizer)
             normalizer.update(obs[group])
 
+    def _outputs(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-std, each ``(..., num_actions)``."""
+        out = self.actor(normalized)
+        mean, log_std = (out, self.log_std) if self.free_std else out.chunk(2, dim=-1)
+        return mean * self.mean_scale, log_std.clamp(*self.log_std_bounds).expand_as(mean)
+
     def act(self, normalized: Tensor) -> Tensor:
         """Return mean and log-std, ``(..., 2 * num_actions)``, in float32."""
-        out = self.actor(normalized)
-        if self.free_std:
-            log_std = self.log_std.clamp(*self.log_std_bounds)
-            return torch.cat([out * self.mean_scale, log_std.expand_as(out)], dim=-1)
-        mean, log_std = out.chunk(2, dim=-1)
-        return torch.cat([mean * self.mean_scale, log_std.clamp(*self.log_std_bounds)], dim=-1)
+        return torch.cat(self._outputs(normalized), dim=-1)
 
     def mean_action(self, observation: Tensor) -> Tensor:
         """Return the mean action ``(n, num_actions)`` for raw policy observations ``(n, size)``.
 
         This alone is what leaves for a robot: no critic, no spread.
         """
-        out: Tensor = self.actor(self.normalize({POLICY: observation})[POLICY])
-        return out if self.free_std else out.chunk(2, dim=-1)[0]
+        return self._outputs(self.normalize({POLICY: observation})[POLICY])[0]
 
     def value(self, normalized: Mapping[str, Tensor]) -> Tensor:
         """Return the value of normalised observations, ``(...)``, in float32."""

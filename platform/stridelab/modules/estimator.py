@@ -80,7 +80,8 @@ class Estimator(ActorCritic, SelfSupervisedLossAPI):
     ``model_config`` keys: ``actor_hidden``, ``critic_hidden``, ``estimator_hidden`` (widths),
     ``short_history`` (frames the actor and the estimator see), ``detach_estimate`` (the policy's
     gradient stops at the estimate), ``estimator_loss_coef``, ``std_initial`` (one number an
-    action), ``std_min``, ``std_max``, ``history`` (frames of an observation by group), ``target``
+    action), ``std_min``, ``std_max``, ``scale_mean`` (means in units of ``std_initial``; the
+    original's are not), ``history`` (frames of an observation by group), ``target``
     (columns of the true velocity in a frame of the critic), ``target_scale``.
     """
 
@@ -110,7 +111,10 @@ class Estimator(ActorCritic, SelfSupervisedLossAPI):
         self.critic = Perceptron(
             int(self.observation_space[CRITIC].shape[0]), config["critic_hidden"], 1
         )
-        self.std = nn.Parameter(torch.tensor(config["std_initial"], dtype=torch.float32))
+        initial = torch.tensor(config["std_initial"], dtype=torch.float32)
+        self.std = nn.Parameter(initial)
+        scale = initial.clone() if config["scale_mean"] else torch.ones_like(initial)
+        self.register_buffer("mean_scale", scale, persistent=False)
         self.std_bounds = (float(config["std_min"]), float(config["std_max"]))
         self.normalizers = nn.ModuleDict()
         self.action_dist_cls = DiagonalGaussian
@@ -118,18 +122,25 @@ class Estimator(ActorCritic, SelfSupervisedLossAPI):
     def _short(self, stacked: Tensor) -> Tensor:
         return last_frames(stacked, self.short_history, self.frame_sizes[POLICY])
 
-    def _act(self, stacked: Tensor) -> tuple[Tensor, Tensor]:
-        """Return distribution inputs ``(..., 2 * num_actions)`` and estimates ``(..., 3)``."""
+    def _mean(self, stacked: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean actions ``(..., num_actions)`` and estimates ``(..., 3)``."""
         short = self._short(stacked)
         estimate = self.state_estimator(short)
         used = estimate.detach() if self.detach_estimate else estimate
         mean = self.actor(torch.cat([short, used, self.long_history(stacked)], dim=-1))
-        log_std = self.std.clamp(*self.std_bounds).log()
-        return torch.cat([mean, log_std.expand_as(mean)], dim=-1), estimate
+        return mean * self.mean_scale, estimate
 
-    def act(self, normalized: Tensor) -> Tensor:
-        """Return mean and log-std, ``(..., 2 * num_actions)``, in float32."""
-        return self._act(normalized)[0]
+    def _log_std(self, mean: Tensor) -> Tensor:
+        return self.std.clamp(*self.std_bounds).log().expand_as(mean)
+
+    def _outputs(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
+        mean, _ = self._mean(normalized)
+        return mean, self._log_std(mean)
+
+    def _act(self, stacked: Tensor) -> tuple[Tensor, Tensor]:
+        """Return distribution inputs ``(..., 2 * num_actions)`` and estimates ``(..., 3)``."""
+        mean, estimate = self._mean(stacked)
+        return torch.cat([mean, self._log_std(mean)], dim=-1), estimate
 
     def evaluate(self, normalized: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return distribution inputs, values and estimates of stacked observations."""

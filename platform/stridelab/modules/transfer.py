@@ -30,26 +30,35 @@ def transfer_weights(
     Terms that only the target has begin without influence; those that only the source has are left
     out. The normaliser's statistics of known terms stay: were they to move, so would the policy.
 
+    Observations of several frames must be the same in both: there is no carrying over part of what
+    a history means.
+
     Args:
         source: The trained module.
         target: The module to change.
         source_layouts: Where terms lie in the observation groups of the source.
         target_layouts: The same of the target.
-        first_obs: Observations of the target's task, group to ``(n, size)``; the normaliser takes
-            its statistics of new terms from them.
+        first_obs: Frames of the target's task, group to ``(n, size)``; the normaliser takes its
+            statistics of new terms from them.
         keep_std: Explore with the standard deviations of the source; else with the target's.
 
     Raises:
-        UserError: If the hidden layers or the numbers of actions differ.
+        UserError: If the hidden layers, the numbers of actions or the histories differ.
     """
+    matched = source_layouts != target_layouts
+    if matched and (_has_history(source) or _has_history(target)):
+        raise UserError(
+            "train.start_from: the policy looks at a history of other observations; "
+            "only single frames can be matched by name"
+        )
     target.update_normalizers(first_obs)
     own = target.state_dict()
     weights: dict[str, Tensor] = {}
     for name, value in source.state_dict().items():
         part = name.split(".")[0]
-        if name == "log_std" and not keep_std:
+        if name in ("log_std", "std") and not keep_std:
             continue
-        group = _input_group(name, part, target)
+        group = _input_group(name, part, target) if matched else None
         if group is not None:
             value = _match(value, own[name], source_layouts[group], target_layouts[group])
         if name not in own or own[name].shape != value.shape:
@@ -60,6 +69,11 @@ def transfer_weights(
         weights[name] = value
     _rescale_means(weights, source, target)
     target.load_state_dict(weights, strict=False)
+
+
+def _has_history(module: ActorCritic) -> bool:
+    assert isinstance(module.model_config, Mapping)
+    return any(frames > 1 for frames in module.model_config.get("history", {}).values())
 
 
 def _input_group(name: str, part: str, target: ActorCritic) -> str | None:

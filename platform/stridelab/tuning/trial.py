@@ -78,7 +78,8 @@ class Trial(tune.Trainable):
         theirs, ours = policy.description["env"], self._env_description
         if theirs["joints"] != ours["joints"]:
             raise UserError("train.start_from: the policy was trained on another robot")
-        some = make_env(self.experiment.task_config(), num_envs=256, seed=0, num_threads=1)
+        task = self.experiment.task_config()
+        some = make_env(task, num_envs=256, seed=0, num_threads=1, stack_history=False)
         transfer_weights(
             policy.module,
             self._module,

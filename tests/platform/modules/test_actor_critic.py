@@ -99,6 +99,19 @@ def test_free_std_is_the_same_in_every_state_and_the_other_is_not():
 
 
 @both_stds
+def test_mean_action_is_the_mean_in_units_of_the_initial_std(std_kind):
+    module, plain = build(std_kind=std_kind, scale_mean=True), build(std_kind=std_kind)
+    plain.load_state_dict(module.state_dict())
+    module.update_normalizers(some_obs(module, 30, scale=3.0))
+    obs = some_obs(module, 4, scale=3.0)["policy"]
+    mean = module.act(module.normalize({"policy": obs})["policy"])[:, :ACTIONS]
+    assert torch.equal(module.mean_action(obs), mean)
+    plain.update_normalizers(some_obs(module, 30, scale=3.0))
+    factor = torch.tensor([0.2, 0.5, 1.0])
+    torch.testing.assert_close(module.mean_action(obs), factor * plain.mean_action(obs))
+
+
+@both_stds
 def test_std_stays_within_its_bounds(std_kind):
     module = build(std_kind=std_kind)
     for bias, bound in ((-50.0, 0.01), (50.0, 2.0)):

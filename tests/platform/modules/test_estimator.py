@@ -8,6 +8,7 @@ from ray.rllib.core.columns import Columns
 from torch import nn
 
 from stridelab.modules.estimator import ESTIMATE, Estimator, HistoryEncoder
+from stridelab.modules.transfer import transfer_weights
 from stridelab_envs.errors import UserError
 
 FRAME, FRAMES, SHORT, PRIVILEGED, CRITIC_FRAMES, ACTIONS = 47, 66, 5, 73, 3, 12
@@ -32,6 +33,7 @@ def build(*, inference_only=False, **changes):
             "std_initial": [1.0] * ACTIONS,
             "std_min": 1e-3,
             "std_max": 10.0,
+            "scale_mean": False,
             "history": {"policy": FRAMES, "critic": CRITIC_FRAMES},
             "target": [53, 56],
             "target_scale": 2.0,
@@ -180,6 +182,41 @@ def test_time_major_input_equals_flat_input():
     flat = module.evaluate({g: value.flatten(0, 1) for g, value in obs.items()})
     for name, value in module.evaluate(obs).items():
         torch.testing.assert_close(value.flatten(0, 1), flat[name])
+
+
+def test_means_in_units_of_the_initial_std():
+    plain, scaled = build(), build(scale_mean=True, std_initial=[0.5] * 6 + [2.0] * 6)
+    scaled.load_state_dict(plain.state_dict())
+    obs = some_obs(2)
+    mean, _ = plain.act(obs["policy"]).chunk(2, dim=-1)
+    factor = torch.tensor([0.5] * 6 + [2.0] * 6)
+    torch.testing.assert_close(scaled.act(obs["policy"])[:, :12], factor * mean)
+    torch.testing.assert_close(scaled.mean_action(obs["policy"]), factor * mean)
+    torch.testing.assert_close(
+        scaled.evaluate(obs)[Columns.ACTION_DIST_INPUTS][:, :12], factor * mean
+    )
+
+
+LAYOUTS = {"policy": {"joint_pos": [0, 47]}, "critic": {"base_lin_vel": [0, 73]}}
+
+
+@pytest.mark.parametrize("keep_std", [True, False])
+def test_a_policy_goes_on_in_a_task_with_the_same_observations(keep_std):
+    source, target = build(std_initial=[0.3] * 12), build(scale_mean=True, std_initial=[0.5] * 12)
+    obs = some_obs(3)
+    with torch.no_grad():
+        for parameter in source.parameters():
+            parameter.mul_(1.1)
+    transfer_weights(source, target, LAYOUTS, LAYOUTS, obs, keep_std=keep_std)
+    torch.testing.assert_close(target.mean_action(obs["policy"]), source.mean_action(obs["policy"]))
+    assert torch.equal(target.value(obs), source.value(obs))
+    assert target.std.tolist() == pytest.approx([0.33 if keep_std else 0.5] * 12)
+
+
+def test_a_history_of_other_observations_is_not_carried_over():
+    other = {**LAYOUTS, "policy": {"joint_pos": [0, 40], "joint_vel": [40, 47]}}
+    with pytest.raises(UserError, match="a history of other observations"):
+        transfer_weights(build(), build(), other, LAYOUTS, some_obs(2), keep_std=True)
 
 
 def test_std_stays_within_its_bounds():
