@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import mujoco
 import torch
 from torch import Tensor
 
@@ -74,8 +76,7 @@ class BatchEnv:
         self.robot = get_robot(task.robot)
         self.control_dt = task.control_dt
         self.max_episode_steps = task.max_episode_steps
-        model = build_scene(self.robot.mjcf)
-        task.set_physics(model)
+        model = _build_model(task, self.robot)
         self.sim = Simulation(
             model,
             num_envs,
@@ -313,6 +314,7 @@ class BatchEnv:
             term.func(state, ids, **term.params)
         for row, term in enumerate(self._repeated):
             self._draw_time_to_change(row, term, ids)
+        state.lags.reset(ids)
         sim.forward(ids)
         state.reset(ids)
         for command in state.commands.values():
@@ -354,6 +356,18 @@ def _split(
     terms = list(table.values())
     at_start = [term for term in terms if term.interval_s is None]
     return at_start, [term for term in terms if term.interval_s is not None]
+
+
+def _build_model(task: TaskConfig, robot: RobotSpec) -> mujoco.MjModel:
+    """Compile the task's scene, with what its random changes need in it."""
+    additions = [
+        partial(term.prepare, robot=robot, timestep=task.timestep, **term.params)
+        for term in task.randomization.values()
+        if term.prepare is not None
+    ]
+    model = build_scene(robot.mjcf, additions=additions)
+    task.set_physics(model)
+    return model
 
 
 def _per_joint_scale(task: TaskConfig, robot: RobotSpec) -> Tensor:

@@ -70,7 +70,7 @@ QUIET = {"randomization": dict.fromkeys(get_task("x1_walk").randomization)}
 
 def make(overrides=None, *, num_envs=4, seed=0):
     task = get_task("x1_walk").with_overrides(overrides or {})
-    return BatchEnv(task, num_envs=num_envs, seed=seed, num_threads=1)
+    return BatchEnv(task, num_envs=num_envs, seed=seed, num_threads=1, stack_history=False)
 
 
 def test_rewards_and_weights():
@@ -87,6 +87,22 @@ def test_layouts(group, widths, size):
     assert {name: columns.stop - columns.start for name, columns in layout.items()} == widths
     assert list(layout) == list(widths)
     assert max(columns.stop for columns in layout.values()) == size
+
+
+def test_histories():
+    env = BatchEnv(get_task("x1_walk"), num_envs=2, seed=0, num_threads=1)
+    assert env.history == {"policy": 66, "critic": 3}
+    assert env.observation_sizes == {"policy": 3102, "critic": 219}
+    first = env.reset()
+    second = env.step(torch.ones(2, 12)).obs
+    for group, width in (("policy", 47), ("critic", 73)):
+        assert second[group].shape == (2, env.observation_sizes[group])
+        # Oldest first: the first frame has moved one place towards the front.
+        assert torch.equal(second[group][:, :-width], first[group][:, width:])
+    newest = slice(3055 + env.layouts["policy"]["last_action"].start, 3055 + 41)
+    assert (second["policy"][:, newest] == 1.0).all()
+    velocity = env.layouts["critic"]["base_lin_vel"]
+    assert (2 * 73 + velocity.start, 2 * 73 + velocity.stop) == (199, 202)
 
 
 def test_the_critic_sees_no_noise():

@@ -1,4 +1,7 @@
-"""Observations of a :class:`GaitCommand` and of what only training knows; ``(num_envs, k)``."""
+"""Observations of a robot with a :class:`GaitCommand`, late joint sensors and pushes.
+
+Each returns ``(num_envs, k)``.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,16 @@ def lin_vel_command(state: State, command: str) -> Tensor:
 def ang_vel_command(state: State, command: str) -> Tensor:
     """Commanded yaw rate [rad/s]."""
     return expect(state.commands[command], GaitCommand).value[:, 2:]
+
+
+def measured_joint_pos_rel(state: State) -> Tensor:
+    """Joint angles relative to the default pose as sensors tell them, perhaps late [rad]."""
+    return state.measured_joint_pos - state.default_pose
+
+
+def measured_joint_vel(state: State) -> Tensor:
+    """Joint velocities as sensors tell them, perhaps late [rad/s]."""
+    return state.measured_joint_vel
 
 
 def base_rpy(state: State) -> Tensor:

@@ -113,6 +113,16 @@ def armature(state: State, ids: Tensor, low: float, high: float) -> None:
     state.sim.set_const(ids)
 
 
+def action_lag(state: State, ids: Tensor, low: float, high: float) -> None:
+    """Draw how late targets reach the motors [s], a whole number of milliseconds."""
+    state.lags.set_action(ids, _milliseconds(state, ids, low, high))
+
+
+def observation_lag(state: State, ids: Tensor, low: float, high: float) -> None:
+    """Draw how late sensors tell of the joints [s], a whole number of milliseconds."""
+    state.lags.set_observation(ids, _milliseconds(state, ids, low, high))
+
+
 def base_drop(state: State, ids: Tensor, height: float) -> None:
     """Start the episode ``height`` [m] above where the robot would stand."""
     state.sim.qpos[ids, state.base_slices[0].start + 2] += height
@@ -138,6 +148,13 @@ def growing_push(
     seconds = min(longest, grown) if curriculum else longest
     steps = 1 + round(seconds / state.dt)
     state.push.begin(ids, steps=steps, linear=linear, angular=angular)
+
+
+def _milliseconds(state: State, ids: Tensor, low: float, high: float) -> Tensor:
+    """Return times in ``[low, high]`` [s] of whole milliseconds, each as likely, ``(k,)``."""
+    first, last = round(1000 * low), round(1000 * high)
+    draw = torch.randint(first, last + 1, (ids.numel(),), generator=state.generator)
+    return draw.double() / 1000.0
 
 
 def _per_joint(state: State, ids: Tensor, field: str, low: float, high: float) -> None:

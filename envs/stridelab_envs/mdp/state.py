@@ -13,6 +13,7 @@ from stridelab_envs.errors import UserError, unknown_name
 from stridelab_envs.mdp.actuators import Actuators
 from stridelab_envs.mdp.commands import Command
 from stridelab_envs.mdp.feet import FeetTracker
+from stridelab_envs.mdp.lags import Lags
 from stridelab_envs.mdp.math import (
     gravity_direction,
     heading,
@@ -93,6 +94,8 @@ class State:
         """Greatest speed of each motor [rad/s], ``(num_joints,)``; empty if not known."""
         self.actuators = Actuators(sim, actions)
         """What differs from environment to environment in the motors."""
+        self.lags = Lags(sim, robot, self.joint_slices)
+        """Delays of motors and joint sensors."""
         self.push = Push(sim, self.base_slices[1], generator)
         """The pushes in progress."""
         self.action = torch.zeros(count, actions)
@@ -192,6 +195,18 @@ class State:
     def joint_vel(self) -> Tensor:
         """Joint velocities [rad/s], ``(num_envs, num_joints)``."""
         return self.sim.read("qvel")[:, self.joint_slices[1]]
+
+    @property
+    def measured_joint_pos(self) -> Tensor:
+        """Joint angles as sensors tell them, perhaps late [rad], ``(num_envs, num_joints)``."""
+        lagged = self.lags.joint_pos()
+        return self.joint_pos if lagged is None else lagged
+
+    @property
+    def measured_joint_vel(self) -> Tensor:
+        """Joint velocities as sensors tell them [rad/s], ``(num_envs, num_joints)``."""
+        lagged = self.lags.joint_vel()
+        return self.joint_vel if lagged is None else lagged
 
     @property
     def joint_torque(self) -> Tensor:

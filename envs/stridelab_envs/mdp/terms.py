@@ -59,6 +59,8 @@ class RandomizationTerm:
     params: Mapping[str, Any] = field(default_factory=dict)
     interval_s: tuple[float, float] | None = None
     """Shortest and longest time between two changes [s]; None: once, when the episode starts."""
+    prepare: Callable[..., None] | None = None
+    """``prepare(spec, robot, timestep, **params)`` adds to the model what ``func`` needs in it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ changes how the robot moves except the floor that it stands on.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import mujoco
@@ -30,7 +31,13 @@ _EXTENT = 6.0
 """Scale of the scene [m]: MuJoCo derives clipping planes, haze and shadow range from it."""
 
 
-def build_scene(robot_mjcf: Path, *, terrain: None = None) -> mujoco.MjModel:
+Addition = Callable[[mujoco.MjSpec], None]
+"""Adds something to a scene before it is compiled."""
+
+
+def build_scene(
+    robot_mjcf: Path, *, terrain: None = None, additions: Iterable[Addition] = ()
+) -> mujoco.MjModel:
     """Compile a robot standing in a lit scene with an infinite flat floor.
 
     The floor is a plane named ``"floor"`` at z = 0 (world) with friction 1.0 that collides by
@@ -40,6 +47,7 @@ def build_scene(robot_mjcf: Path, *, terrain: None = None) -> mujoco.MjModel:
     Args:
         robot_mjcf: MJCF of the robot alone, without floor or lights.
         terrain: Only ``None``, flat ground, so far.
+        additions: What else belongs into the scene.
 
     Returns:
         The compiled model, with the physics options of the robot's file.
@@ -60,6 +68,8 @@ def build_scene(robot_mjcf: Path, *, terrain: None = None) -> mujoco.MjModel:
     _add_floor(spec)
     _add_lights(spec)
     _set_view(spec)
+    for add in additions:
+        add(spec)
     try:
         return spec.compile()
     except ValueError as error:

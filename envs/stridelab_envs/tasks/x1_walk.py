@@ -15,7 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from stridelab_envs.mdp import body_rewards, command_rewards, gait_rewards, rewards, terminations
+from stridelab_envs.mdp import (
+    body_rewards,
+    command_rewards,
+    gait_rewards,
+    lags,
+    rewards,
+    terminations,
+)
 from stridelab_envs.mdp import gait_observations as gait_obs
 from stridelab_envs.mdp import model_randomization as model
 from stridelab_envs.mdp import observations as obs
@@ -60,6 +67,7 @@ def x1_walk() -> TaskConfig:
         contact_threshold=5.0,
         commands={"velocity": CommandTerm(func=GaitCommand, params=_gait())},
         observations={"policy": _policy(), "critic": _critic()},
+        history={"policy": 66, "critic": 3},
         rewards=_rewards(),
         only_positive_rewards=True,
         terminations={
@@ -104,8 +112,8 @@ def _policy() -> dict[str, ObservationTerm]:
     """Return the 47 numbers the robot can measure; noise is 1.5 times the vendor's table."""
     return {
         **_clock_and_command(),
-        "joint_pos": ObservationTerm(func=obs.joint_pos_rel, noise=0.03),
-        "joint_vel": ObservationTerm(func=obs.joint_vel, scale=0.05, noise=2.25),
+        "joint_pos": ObservationTerm(func=gait_obs.measured_joint_pos_rel, noise=0.03),
+        "joint_vel": ObservationTerm(func=gait_obs.measured_joint_vel, scale=0.05, noise=2.25),
         "last_action": ObservationTerm(func=obs.last_action),
         "base_ang_vel": ObservationTerm(func=obs.base_ang_vel, noise=0.3),
         "base_rpy": ObservationTerm(func=gait_obs.base_rpy, noise=0.15),
@@ -259,6 +267,16 @@ def _randomization() -> dict[str, RandomizationTerm]:
             func=model.joint_damping, params={"low": 0.05, "high": 0.1}
         ),
         "armature": RandomizationTerm(func=model.armature, params={"low": 1e-4, "high": 0.05}),
+        "action_lag": RandomizationTerm(
+            func=model.action_lag,
+            params={"low": 0.005, "high": 0.04},
+            prepare=lags.add_action_buffers,
+        ),
+        "observation_lag": RandomizationTerm(
+            func=model.observation_lag,
+            params={"low": 0.0, "high": 0.04},
+            prepare=lags.add_lagged_sensors,
+        ),
         "push": RandomizationTerm(
             func=model.growing_push,
             params={
