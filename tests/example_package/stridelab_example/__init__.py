@@ -1,0 +1,1 @@
+"""A robot, a task and a reward for Stridelab."""
