@@ -1,1 +1,1 @@
-"""A robot, a task and a reward for Stridelab."""
+"""A robot, a task, a reward, a module and an algorithm for Stridelab."""
