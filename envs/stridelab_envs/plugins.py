@@ -8,15 +8,15 @@ that cannot be imported spoils nothing but its own parts.
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from stridelab_envs.errors import ConfigError, UserError, unknown_name
 
 PartT = TypeVar("PartT")
 
 
-class Registry(Generic[PartT]):
-    """Parts of one kind by name.
+class Registry(dict[str, PartT]):
+    """Parts of one kind by name: the items are those registered, and those loaded already.
 
     Args:
         kind: What messages call a part, for example ``robot``.
@@ -24,9 +24,9 @@ class Registry(Generic[PartT]):
     """
 
     def __init__(self, kind: str, group: str) -> None:
+        super().__init__()
         self.kind = kind
         self.group = group
-        self._parts: dict[str, PartT] = {}
         self._entries: dict[str, EntryPoint] | None = None
 
     def register(self, name: str, part: PartT) -> None:
@@ -35,15 +35,15 @@ class Registry(Generic[PartT]):
         Raises:
             ValueError: If the name is taken.
         """
-        if name in self._parts or (self._entries is not None and name in self._entries):
+        if name in self or (self._entries is not None and name in self._entries):
             raise ValueError(f'a {self.kind} called "{name}" is registered already')
-        self._parts[name] = part
+        self[name] = part
 
     def names(self) -> list[str]:
         """Return the names of all parts, sorted; no package is imported for it."""
-        return sorted({*self._parts, *self._installed()})
+        return sorted({*self, *self._installed()})
 
-    def get(self, name: str, path: str = "") -> PartT:
+    def find(self, name: str, path: str = "") -> PartT:
         """Return the part called ``name``.
 
         Args:
@@ -54,12 +54,12 @@ class Registry(Generic[PartT]):
             ConfigError: If there is no such part; the message names the nearest and all known ones.
             UserError: If its package cannot be imported.
         """
-        if name not in self._parts:
+        if name not in self:
             entries = self._installed()
             if name not in entries:
                 raise ConfigError(path, unknown_name(self.kind, name, self.names()))
-            self._parts[name] = self._load(entries[name])
-        return self._parts[name]
+            self[name] = self._load(entries[name])
+        return self[name]
 
     def origin(self, name: str) -> str:
         """Return where a part comes from, for messages: ``package acme (acme.robot:SPEC)``."""
@@ -73,7 +73,7 @@ class Registry(Generic[PartT]):
         if self._entries is None:
             found: dict[str, EntryPoint] = {}
             for entry in entry_points(group=self.group):
-                if entry.name in self._parts or found.get(entry.name, entry).value != entry.value:
+                if entry.name in self or found.get(entry.name, entry).value != entry.value:
                     raise UserError(
                         f'a {self.kind} called "{entry.name}" is registered already; '
                         f"entry point {self.group}: {entry.value} needs another name"

@@ -45,7 +45,7 @@ def get_task(task_id: str) -> TaskConfig:
         ConfigError: If there is no such task; the message names the nearest and all known ones.
         UserError: If an installed package offers something else than a task of this id.
     """
-    factory = _tasks.get(task_id, "id")
+    factory = _tasks.find(task_id, "id")
     task = factory() if callable(factory) else factory
     if not isinstance(task, TaskConfig) or task.id != task_id:
         offered = task.id if isinstance(task, TaskConfig) else type(task).__name__

@@ -73,7 +73,7 @@ def registered_term(kind: str, name: str) -> Term:
         UserError: If it cannot be loaded or its function has the wrong form.
     """
     table = _TABLES[kind]
-    func = table.functions.get(name)
+    func = table.functions.find(name)
     where = f'{kind} "{name}" of {table.functions.origin(name)}'
     if not callable(func):
         raise UserError(f"{where} must be a function, got {type(func).__name__}")

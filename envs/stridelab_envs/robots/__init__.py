@@ -42,7 +42,7 @@ def get_robot(name: str) -> RobotSpec:
         ConfigError: If there is no such robot; the message names the nearest and all known ones.
         UserError: If an installed package offers something else than a robot of this name.
     """
-    spec = _robots.get(name, "robot")
+    spec = _robots.find(name, "robot")
     if not isinstance(spec, RobotSpec) or spec.name != name:
         offered = spec.name if isinstance(spec, RobotSpec) else type(spec).__name__
         raise UserError(

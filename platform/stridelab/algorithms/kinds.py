@@ -19,7 +19,7 @@ def build_algorithm(experiment: Experiment, *, seed: int, num_threads: int) -> P
         ConfigError: If the experiment does not fit the task's robot.
     """
     kind = experiment.algorithm.kind
-    algorithm: type[PPO] = PPO if kind == "ppo" else ALGORITHMS.get(kind, "algorithm.kind")
+    algorithm: type[PPO] = PPO if kind == "ppo" else ALGORITHMS.find(kind, "algorithm.kind")
     config = build_config(
         experiment, seed=seed, num_threads=num_threads, config=algorithm.get_default_config()
     )

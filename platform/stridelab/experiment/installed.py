@@ -38,7 +38,7 @@ def installed_section(registry: Registry[Any], base: type[SectionT], value: Any)
     if isinstance(value, base):
         return value
     name = value["kind"]
-    section = getattr(registry.get(name, "kind"), "section", None)
+    section = getattr(registry.find(name, "kind"), "section", None)
     if not (isinstance(section, type) and issubclass(section, base)):
         raise UserError(
             f'{registry.kind} "{name}" of {registry.origin(name)} needs a section that is a '

@@ -23,7 +23,7 @@ def module_class(kind: str) -> type[ActorCritic]:
     if kind not in installed.MODULES.names():
         known = [*MODULES, *installed.MODULES.names()]
         raise ConfigError("model.kind", unknown_name("module", kind, known))
-    found: type[ActorCritic] = installed.MODULES.get(kind)
+    found: type[ActorCritic] = installed.MODULES.find(kind)
     return found
 
 
