@@ -1,16 +1,16 @@
 """Tasks by name: the built-in ones, and those of installed packages.
 
-A package adds tasks by an entry point of the group ``stridelab.tasks`` whose name is the task's id
-and whose value is a function that returns a :class:`TaskConfig`.
+A package adds tasks by entry points of the group ``stridelab.tasks``: the name is the task's id,
+the value a function that returns a :class:`TaskConfig`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 
 from stridelab_envs.batch_env import BatchEnv
-from stridelab_envs.errors import ConfigError, unknown_name
+from stridelab_envs.errors import UserError
+from stridelab_envs.plugins import Registry
 from stridelab_envs.tasks.biped_walk import biped_walk
 from stridelab_envs.tasks.config import TaskConfig
 from stridelab_envs.tasks.h1_reach import h1_reach
@@ -21,8 +21,7 @@ from stridelab_envs.tasks.x1_walk import x1_walk
 
 TaskFactory = Callable[[], TaskConfig]
 
-_tasks: dict[str, TaskFactory] = {}
-_entry_points_read = False
+_tasks: Registry[TaskFactory] = Registry("task", "stridelab.tasks")
 
 
 def register_task(task_id: str, factory: TaskFactory) -> None:
@@ -31,23 +30,12 @@ def register_task(task_id: str, factory: TaskFactory) -> None:
     Raises:
         ValueError: If the name is taken.
     """
-    if task_id in _tasks:
-        raise ValueError(f'a task called "{task_id}" is registered already')
-    _tasks[task_id] = factory
-
-
-def _known_tasks() -> dict[str, TaskFactory]:
-    global _entry_points_read
-    if not _entry_points_read:
-        _entry_points_read = True
-        for entry in entry_points(group="stridelab.tasks"):
-            register_task(entry.name, entry.load())
-    return _tasks
+    _tasks.register(task_id, factory)
 
 
 def task_ids() -> list[str]:
     """Return the names of all tasks, sorted."""
-    return sorted(_known_tasks())
+    return _tasks.names()
 
 
 def get_task(task_id: str) -> TaskConfig:
@@ -55,11 +43,17 @@ def get_task(task_id: str) -> TaskConfig:
 
     Raises:
         ConfigError: If there is no such task; the message names the nearest and all known ones.
+        UserError: If an installed package offers something else than a task of this id.
     """
-    tasks = _known_tasks()
-    if task_id not in tasks:
-        raise ConfigError("id", unknown_name("task", task_id, tasks))
-    return tasks[task_id]()
+    factory = _tasks.find(task_id, "id")
+    task = factory() if callable(factory) else factory
+    if not isinstance(task, TaskConfig) or task.id != task_id:
+        offered = task.id if isinstance(task, TaskConfig) else type(task).__name__
+        raise UserError(
+            f'task "{task_id}" of {_tasks.origin(task_id)} must be a function that returns a '
+            f'TaskConfig with id="{task_id}", got {offered}'
+        )
+    return task
 
 
 def make_env(

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from stridelab_envs import registry
+from stridelab_envs import plugins, registry
 from stridelab_envs.errors import ConfigError, UserError
+from stridelab_envs.plugins import Registry
 from stridelab_envs.registry import get_task, make_env, register_task, task_ids
 from stridelab_envs.tasks.biped_walk import biped_walk
 from stridelab_envs.tasks.config import TaskConfig
@@ -14,9 +15,12 @@ from stridelab_envs.tasks.config import TaskConfig
 class Entry:
     """An entry point as ``importlib.metadata`` gives it."""
 
+    dist = None
+
     def __init__(self, name, factory):
         self.name = name
         self.factory = factory
+        self.value = f"acme:{name}"
 
     def load(self):
         return self.factory
@@ -31,9 +35,10 @@ def entries(monkeypatch):
         groups.append(group)
         return found
 
-    monkeypatch.setattr(registry, "entry_points", entry_points)
-    monkeypatch.setattr(registry, "_tasks", {"biped_walk": biped_walk})
-    monkeypatch.setattr(registry, "_entry_points_read", False)
+    tasks = Registry("task", "stridelab.tasks")
+    tasks.register("biped_walk", biped_walk)
+    monkeypatch.setattr(plugins, "entry_points", entry_points)
+    monkeypatch.setattr(registry, "_tasks", tasks)
     yield found
     assert set(groups) <= {"stridelab.tasks"}
     assert len(groups) <= 1  # read once
@@ -94,6 +99,15 @@ def test_an_installed_package_cannot_replace_a_task(entries):
     entries.append(Entry("biped_walk", hop))
     with pytest.raises(ValueError, match='"biped_walk" is registered already'):
         task_ids()
+
+
+def test_something_else_than_a_task_is_refused(entries):
+    entries.append(Entry("hop", biped_walk))  # returns the task biped_walk
+    entries.append(Entry("spec", "not a function"))
+    with pytest.raises(UserError, match=r'^task "hop" of \(acme:hop\) must .* got biped_walk$'):
+        get_task("hop")
+    with pytest.raises(UserError, match=r'TaskConfig with id="spec", got str$'):
+        get_task("spec")
 
 
 def test_a_registered_task_can_be_built_and_stepped(entries):

@@ -1,17 +1,38 @@
-"""Robots: each a folder with an MJCF file written from primitives and a data-only ``SPEC``."""
+"""Robots: each a folder with an MJCF file written from primitives and a data-only ``SPEC``.
+
+A package adds robots by entry points of the group ``stridelab.robots``: the name is the robot's,
+the value a :class:`RobotSpec`.
+"""
 
 from __future__ import annotations
 
-from stridelab_envs.errors import ConfigError, unknown_name
+from stridelab_envs.errors import UserError
+from stridelab_envs.plugins import Registry
 from stridelab_envs.robots.biped17 import SPEC as BIPED17
 from stridelab_envs.robots.h1 import SPEC as H1
 from stridelab_envs.robots.spec import RobotSpec
 from stridelab_envs.robots.x1 import SPEC as X1
 
-__all__ = ["ROBOTS", "RobotSpec", "get_robot"]
+__all__ = ["BUILT_IN", "RobotSpec", "get_robot", "register_robot", "robot_names"]
 
-ROBOTS: dict[str, RobotSpec] = {spec.name: spec for spec in (BIPED17, H1, X1)}
-"""Robots by name."""
+BUILT_IN = (BIPED17, H1, X1)
+"""The robots of this package."""
+
+_robots: Registry[RobotSpec] = Registry("robot", "stridelab.robots")
+
+
+def register_robot(spec: RobotSpec) -> None:
+    """Make a robot known under its name.
+
+    Raises:
+        ValueError: If the name is taken.
+    """
+    _robots.register(spec.name, spec)
+
+
+def robot_names() -> list[str]:
+    """Return the names of all robots, sorted."""
+    return _robots.names()
 
 
 def get_robot(name: str) -> RobotSpec:
@@ -19,8 +40,17 @@ def get_robot(name: str) -> RobotSpec:
 
     Raises:
         ConfigError: If there is no such robot; the message names the nearest and all known ones.
+        UserError: If an installed package offers something else than a robot of this name.
     """
-    try:
-        return ROBOTS[name]
-    except KeyError:
-        raise ConfigError("robot", unknown_name("robot", name, ROBOTS)) from None
+    spec = _robots.find(name, "robot")
+    if not isinstance(spec, RobotSpec) or spec.name != name:
+        offered = spec.name if isinstance(spec, RobotSpec) else type(spec).__name__
+        raise UserError(
+            f'robot "{name}" of {_robots.origin(name)} must be a RobotSpec with name="{name}", '
+            f"got {offered}"
+        )
+    return spec
+
+
+for _spec in BUILT_IN:
+    register_robot(_spec)

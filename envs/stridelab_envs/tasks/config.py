@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import mujoco
 
 from stridelab_envs.errors import ConfigError, unknown_name
+from stridelab_envs.mdp.term_registry import registered_term, term_names
 from stridelab_envs.mdp.terms import (
     CommandTerm,
     ObservationTerm,
@@ -119,9 +120,10 @@ class TaskConfig:
                 first choice; ``observations`` maps group, then term, to a mapping with ``scale``,
                 ``noise`` and parameters; ``commands``, ``terminations`` and ``randomization`` map
                 a term to its parameters, what is random within an episode also to
-                ``interval_s``. ``null`` switches a term off, but no command. ``history`` maps a
-                group to its number of frames, ``profile`` names one of the task's profiles. The
-                scalars carry their own names and win over the profile.
+                ``interval_s``. A term of an installed package is added by naming it; ``null``
+                switches a term off, but no command. ``history`` maps a group to its number of
+                frames, ``profile`` names one of the task's profiles. The scalars carry their own
+                names and win over the profile.
 
         Raises:
             ConfigError: If a key is unknown or a value is out of range; the path is relative to
@@ -283,12 +285,18 @@ def _action_scale(value: Any) -> float | dict[str, float]:
 def _override_table(
     table: Mapping[str, Any], changes: Mapping[str, Any], path: str, kind: str, change: Any
 ) -> dict[str, Any]:
-    """Apply ``change(path, entry, value)`` to the entries named; ``None`` takes an entry out."""
+    """Apply ``change(path, entry, value)`` to the entries named; ``None`` takes an entry out.
+
+    A name the table lacks may be that of a term of an installed package, which is added.
+    """
     result = dict(table)
     for name, value in changes.items():
         if name not in table:
-            raise ConfigError(f"{path}.{name}", unknown_name(kind, name, table))
-        entry = change(f"{path}.{name}", table[name], value)
+            added = term_names(kind)
+            if name not in added:
+                raise ConfigError(f"{path}.{name}", unknown_name(kind, name, [*table, *added]))
+            result[name] = registered_term(kind, name)
+        entry = change(f"{path}.{name}", result[name], value)
         if entry is None:
             del result[name]
         else:

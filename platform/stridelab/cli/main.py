@@ -10,9 +10,11 @@ import typer
 from stridelab.cli import (
     bench,
     chain,
+    check,
     compare,
     evaluate,
     export,
+    new,
     play,
     sim2sim,
     submit,
@@ -31,8 +33,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for module in (tasks, train, sweep, submit, evaluate, compare, play, chain, export, sim2sim, ui):
+for module in (
+    tasks,
+    check,
+    train,
+    sweep,
+    submit,
+    evaluate,
+    compare,
+    play,
+    chain,
+    export,
+    sim2sim,
+    ui,
+):
     app.command(module.__name__.rpartition(".")[2])(module.command)
+app.add_typer(new.app, name="new")
 app.add_typer(bench.app, name="bench")
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from stridelab.cli.console import print_json, stdout
+from stridelab.cli.console import print_json, stderr, stdout
+from stridelab_envs.errors import UserError
 
 
 def command(
@@ -16,10 +17,23 @@ def command(
     """List the tasks with robot, sizes, control rate and reward terms."""
     from stridelab_envs.registry import task_ids
 
-    records = [_describe(task_id) for task_id in task_ids()]
+    records, problems = [], []
+    for task_id in task_ids():
+        try:
+            records.append(_describe(task_id))
+        except UserError as error:  # of an installed package: the others can be used
+            problems.append(str(error))
     if as_json:
         print_json(records)
-        return
+    else:
+        stdout.print(_table(records))
+    for problem in problems:
+        stderr.print(problem, style="red", highlight=False, markup=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _table(records: list[dict[str, Any]]) -> Table:
     table = Table("task", "robot", "observations", "actions", "rate", "rewards", "presets")
     for record in records:
         sizes = ", ".join(f"{group} {size}" for group, size in record["observations"].items())
@@ -32,7 +46,7 @@ def command(
             ", ".join(record["rewards"]),
             ", ".join(record["reward_presets"]),
         )
-    stdout.print(table)
+    return table
 
 
 def _describe(task_id: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from stridelab.experiment.overrides import plain
 from stridelab.experiment.search_space import SearchSpace
 from stridelab.experiment.sections import (
     AlgorithmSection,
+    AnyAlgorithm,
     AnyModel,
     EstimatorSection,
     Integer,
@@ -53,7 +54,9 @@ class Experiment(Section):
     )
     task: TaskSection
     model: AnyModel = Field(default=ModelSection(), description="The networks; `kind` says which.")
-    algorithm: AlgorithmSection = AlgorithmSection()
+    algorithm: AnyAlgorithm = Field(
+        default=AlgorithmSection(), description="How it learns; `kind` says which way."
+    )
     train: TrainSection
     resources: ResourcesSection = ResourcesSection()
     tracking: TrackingSection = TrackingSection()

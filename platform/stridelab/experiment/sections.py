@@ -10,11 +10,14 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    PlainValidator,
+    SerializeAsAny,
     Tag,
     field_validator,
     model_validator,
 )
 
+from stridelab.experiment.installed import ALGORITHMS, MODULES, installed_section, is_installed
 from stridelab.experiment.messages import CHOICE, nearest, not_listed, show
 from stridelab_envs.errors import ConfigError, unknown_name
 
@@ -135,6 +138,10 @@ class StdSection(Section):
         return self
 
 
+BUILT_IN_MODULES = ("actor_critic", "estimator")
+"""Values of ``model.kind`` that need no further package."""
+
+
 class ModelSection(Section):
     """The policy and value networks."""
 
@@ -163,8 +170,8 @@ class ModelSection(Section):
     @field_validator("kind", mode="before")
     @classmethod
     def _known_kind(cls, kind: Any) -> Any:
-        if kind != "actor_critic":
-            raise ConfigError("", not_listed(kind, ("actor_critic", "estimator")))
+        if kind != cls.model_fields["kind"].default:  # that of an installed module is its own
+            raise ConfigError("", not_listed(kind, (*BUILT_IN_MODULES, *MODULES.names())))
         return kind
 
 
@@ -209,14 +216,23 @@ class EstimatorSection(Section):
 
 
 def _choice(value: Any) -> str:
-    """Return which model section a value is for; what is neither is refused by the first."""
+    """Return which model section a value is for; what is none of them is refused by the first."""
     kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
+    if is_installed(MODULES, value):
+        return CHOICE + "installed"
     return CHOICE + ("estimator" if kind == "estimator" else "actor_critic")
+
+
+def _installed_module(value: Any) -> ModelSection:
+    return installed_section(MODULES, ModelSection, value)
 
 
 AnyModel = Annotated[
     Annotated[ModelSection, Tag(CHOICE + "actor_critic")]
-    | Annotated[EstimatorSection, Tag(CHOICE + "estimator")],
+    | Annotated[EstimatorSection, Tag(CHOICE + "estimator")]
+    | Annotated[
+        SerializeAsAny[ModelSection], PlainValidator(_installed_module), Tag(CHOICE + "installed")
+    ],
     Discriminator(_choice),
 ]
 """The section ``model``: its ``kind`` says which."""
@@ -280,6 +296,33 @@ class AlgorithmSection(Section):
         default=False,
         description="Compile the loss: needs a C++ compiler and a minute, pays in long runs.",
     )
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _known_kind(cls, kind: Any) -> Any:
+        if kind != cls.model_fields["kind"].default:
+            raise ConfigError("", not_listed(kind, ("ppo", *ALGORITHMS.names())))
+        return kind
+
+
+def _algorithm_choice(value: Any) -> str:
+    return CHOICE + ("installed" if is_installed(ALGORITHMS, value) else "ppo")
+
+
+def _installed_algorithm(value: Any) -> AlgorithmSection:
+    return installed_section(ALGORITHMS, AlgorithmSection, value)
+
+
+AnyAlgorithm = Annotated[
+    Annotated[AlgorithmSection, Tag(CHOICE + "ppo")]
+    | Annotated[
+        SerializeAsAny[AlgorithmSection],
+        PlainValidator(_installed_algorithm),
+        Tag(CHOICE + "installed"),
+    ],
+    Discriminator(_algorithm_choice),
+]
+"""The section ``algorithm``: its ``kind`` says which."""
 
 
 class TrainSection(Section):

@@ -18,10 +18,10 @@ from torch import Tensor
 from stridelab.evaluation.files import replacing
 from stridelab.experiment import Experiment, parse_experiment
 from stridelab.modules.actor_critic import POLICY, ActorCritic
-from stridelab.modules.kinds import MODULES
+from stridelab.modules.kinds import module_class, module_kind
 from stridelab.tracking.provenance import versions
 from stridelab_envs.batch_env import BatchEnv
-from stridelab_envs.errors import ConfigError, UserError, unknown_name
+from stridelab_envs.errors import ConfigError, UserError
 
 _FITTED = (
     "layouts",
@@ -147,7 +147,7 @@ def save_bundle(
     weights = {name: t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
     description = {
         "format": FORMAT,
-        "module": next(kind for kind, cls in MODULES.items() if type(module) is cls),
+        "module": module_kind(module),
         "model_config": dict(module.model_config),
         "env": env,
         "env_steps": env_steps,
@@ -188,8 +188,10 @@ def _build_module(
     folder: Path, description: dict[str, Any], weights: dict[str, Tensor]
 ) -> ActorCritic:
     kind = str(description.get("module"))
-    if kind not in MODULES:
-        raise UserError(f"{folder}: {unknown_name('module', kind, MODULES)}")
+    try:
+        module_type = module_class(kind)
+    except ConfigError as error:
+        raise UserError(f"{folder}: {error.message}") from None
     try:
         description["env"] = _ADDED | description["env"]
         env = {key: description["env"][key] for key in _FITTED}
@@ -198,7 +200,7 @@ def _build_module(
             for group, layout in env["layouts"].items()
         }
         clip = env["action_clip"]
-        module = MODULES[kind](
+        module = module_type(
             observation_space=spaces.Dict(
                 {g: spaces.Box(-np.inf, np.inf, (size,), np.float32) for g, size in sizes.items()}
             ),

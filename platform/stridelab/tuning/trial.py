@@ -10,7 +10,7 @@ import torch
 from ray import tune
 from ray.tune.search.repeater import TRIAL_INDEX
 
-from stridelab.algorithms.ppo import PPO, build_config
+from stridelab.algorithms.kinds import build_algorithm
 from stridelab.evaluation.rollout import evaluate
 from stridelab.experiment import Experiment, parse_experiment
 from stridelab.export.bundle import Policy, describe_env, load_bundle, save_bundle
@@ -65,8 +65,7 @@ class Trial(tune.Trainable):
         _, seed = trial_case(config)
         self.num_threads = max(1, round(config["cpus"]))
         torch.set_num_threads(self.num_threads)
-        algorithm_config = build_config(self.experiment, seed=seed, num_threads=self.num_threads)
-        self.algorithm: PPO = algorithm_config.build_algo()
+        self.algorithm = build_algorithm(self.experiment, seed=seed, num_threads=self.num_threads)
         task = self.experiment.task_config()
         env = make_env(task, num_envs=1, seed=0, num_threads=1)
         self._env_description = describe_env(env)

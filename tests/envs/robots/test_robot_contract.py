@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from stridelab_envs.errors import ConfigError
-from stridelab_envs.robots import ROBOTS, get_robot
+from stridelab_envs.robots import BUILT_IN, get_robot
 
-each_robot = pytest.mark.parametrize("robot", ROBOTS.values(), ids=ROBOTS)
+each_robot = pytest.mark.parametrize("robot", BUILT_IN, ids=lambda robot: robot.name)
 MIRROR_Y = np.diag([1.0, -1.0, 1.0])
 
 
@@ -27,8 +27,7 @@ def sole_heights(model, data):
 
 
 def test_get_robot_knows_its_robots():
-    assert get_robot("biped17") is ROBOTS["biped17"]
-    assert all(name == robot.name for name, robot in ROBOTS.items())
+    assert all(get_robot(robot.name) is robot for robot in BUILT_IN)
 
 
 def test_unknown_robot_names_the_nearest():

@@ -1,5 +1,6 @@
 """Benchmarks end to end at tiny sizes, and the adapters that other trainers see."""
 
+import copy
 import json
 import math
 import subprocess
@@ -35,7 +36,7 @@ def _task_forgotten(monkeypatch):
     from stridelab_envs import registry
 
     registry.task_ids()
-    monkeypatch.setattr(registry, "_tasks", dict(registry._tasks))
+    monkeypatch.setattr(registry, "_tasks", copy.deepcopy(registry._tasks))
 
 
 class TestAdapters:

@@ -4,11 +4,15 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 import yaml
 
 from stridelab.cli.main import main
+from stridelab_envs import plugins, registry
+from stridelab_envs.plugins import Registry
+from stridelab_envs.tasks.biped_walk import biped_walk
 
 RUN_ID = "0123456789abcdef0123456789abcdef"
 
@@ -236,3 +240,16 @@ def test_tasks_as_a_table(stridelab):
     code, out, _ = stridelab("tasks")
     assert code == 0
     assert "biped_walk" in out
+
+
+def test_a_package_that_is_broken_spoils_only_its_own_tasks(stridelab, monkeypatch):
+    broken = EntryPoint("broken", "nowhere.at.all:task", "stridelab.tasks")
+    tasks = Registry("task", "stridelab.tasks")
+    tasks.register("biped_walk", biped_walk)
+    monkeypatch.setattr(registry, "_tasks", tasks)
+    monkeypatch.setattr(plugins, "entry_points", lambda *, group: [broken])
+    code, out, err = stridelab("tasks", "--json")
+    assert code == 1
+    assert [record["id"] for record in json.loads(out)] == ["biped_walk"]
+    assert err.startswith('task "broken" of (nowhere.at.all:task) cannot be loaded: ')
+    assert err.count("\n") == 1

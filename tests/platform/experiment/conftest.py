@@ -2,6 +2,7 @@ import pytest
 
 from stridelab_envs import registry
 from stridelab_envs.mdp.terms import ObservationTerm, RandomizationTerm, RewardTerm
+from stridelab_envs.plugins import Registry
 from stridelab_envs.tasks.config import TaskConfig
 
 MINIMAL = "name: toy\ntask: {id: toy}\ntrain: {env_steps: 1000}\n"
@@ -32,7 +33,8 @@ def _toy() -> TaskConfig:
 @pytest.fixture(autouse=True)
 def toy_task(monkeypatch):
     """A registered task `toy` whose numbers these tests know, and one other."""
-    tasks = {"biped_walk": registry.biped_walk, "toy": _toy}
+    tasks = Registry("task", "stridelab.tasks")
+    tasks |= {"biped_walk": registry.biped_walk, "toy": _toy}
     monkeypatch.setattr(registry, "_tasks", tasks)
 
 

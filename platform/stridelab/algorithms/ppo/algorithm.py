@@ -37,7 +37,7 @@ class PPO(RLlibPPO):
         """Return the config class's defaults."""
         from stridelab.algorithms.ppo.config import PPOConfig
 
-        return PPOConfig()
+        return PPOConfig(algo_class=cls)
 
     def training_step(self) -> None:
         """Sample one rollout from every runner, learn from it, send the new weights."""

@@ -9,9 +9,14 @@ from ray.rllib.algorithms.ppo import PPOConfig as RLlibPPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from stridelab.experiment.schema import Experiment
-from stridelab.experiment.sections import AlgorithmSection, AnyModel, EstimatorSection
+from stridelab.experiment.sections import (
+    AlgorithmSection,
+    AnyModel,
+    EstimatorSection,
+    ModelSection,
+)
 from stridelab.modules.estimator_inputs import estimator_inputs
-from stridelab.modules.kinds import MODULES
+from stridelab.modules.kinds import module_class
 from stridelab.sampling.runner import BatchedEnvRunner
 from stridelab_envs.errors import ConfigError
 from stridelab_envs.registry import make_env
@@ -35,13 +40,16 @@ class PPOConfig(RLlibPPOConfig):
         return PPOLearner
 
 
-def build_config(experiment: Experiment, *, seed: int, num_threads: int) -> PPOConfig:
+def build_config(
+    experiment: Experiment, *, seed: int, num_threads: int, config: PPOConfig | None = None
+) -> PPOConfig:
     """Translate an experiment.
 
     Args:
         experiment: The validated experiment.
         seed: Seed of networks, sampling and minibatches.
         num_threads: Threads of physics and of torch in each process.
+        config: Config to fill in, of an algorithm that builds on PPO; PPO's own by default.
 
     Raises:
         ConfigError: If the experiment does not fit the task's robot.
@@ -55,7 +63,7 @@ def build_config(experiment: Experiment, *, seed: int, num_threads: int) -> PPOC
             "resources.env_runners", f"must divide task.num_envs ({num_envs}), got {runners}"
         )
     batch = num_envs * settings.num_steps_per_env
-    config = PPOConfig()
+    config = config or PPOConfig()
     config.settings = settings
     config.environment(
         env="stridelab",
@@ -96,7 +104,9 @@ def build_config(experiment: Experiment, *, seed: int, num_threads: int) -> PPOC
 
 def module_spec(model: AnyModel, task: TaskConfig) -> RLModuleSpec:
     """Return the module of an experiment's ``model`` section for a task."""
-    return RLModuleSpec(module_class=MODULES[model.kind], model_config=module_config(model, task))
+    return RLModuleSpec(
+        module_class=module_class(model.kind), model_config=module_config(model, task)
+    )
 
 
 def module_config(model: AnyModel, task: TaskConfig) -> dict[str, Any]:
@@ -126,7 +136,14 @@ def module_config(model: AnyModel, task: TaskConfig) -> dict[str, Any]:
         "normalize_observations": model.normalize_observations,
         "std_kind": model.std.kind,
         "history": dict(task.history),
+        **_own_settings(model),
     }
+
+
+def _own_settings(model: ModelSection) -> dict[str, Any]:
+    """Return what the section of an installed module has besides those of the plain one."""
+    dump = model.model_dump()
+    return {name: value for name, value in dump.items() if name not in ModelSection.model_fields}
 
 
 def _initial_std(model: AnyModel, task: TaskConfig) -> list[float]:

@@ -1,0 +1,1 @@
+"""A robot, a task, a reward, a module and an algorithm for Stridelab."""
