@@ -179,8 +179,15 @@ def test_feet():
     given = made(FootCommand, error=lambda state: offsets, time_left=[0.02, 0.0])
     value = command_rewards.feet(given, "it", sharpness=4.0)
     assert value.tolist() == pytest.approx([math.exp(-0.4), math.exp(-0.08)])
-    error = command_rewards.foot_error(given, "it")
+    error = command_rewards.foot_error(given, "it", moving_only=False)
     assert error.tolist() == pytest.approx([NAN, 0.02], nan_ok=True)
+
+
+def test_error_of_the_moving_foot():
+    offsets = torch.tensor([[[0.1, -0.3], [0.0, 0.1]]] * 2)
+    given = made(FootCommand, error=lambda state: offsets, time_left=[0.0] * 2, moving=[0, 1])
+    error = command_rewards.foot_error(given, "it", moving_only=True)
+    assert error.tolist() == pytest.approx([0.2, 0.05])
 
 
 KINDS = {
@@ -200,7 +207,7 @@ KINDS = {
 def test_a_command_of_another_kind_is_refused(kind, name):
     other = HeightCommand if kind is not HeightCommand else FootCommand
     function = getattr(command_rewards, name)
-    params = {"sharpness": 1.0, "reachable_only": True}
+    params = {"sharpness": 1.0, "reachable_only": True, "moving_only": True}
     wanted = {key: value for key, value in params.items() if key in function.__annotations__}
     message = f"^commands: a {kind.__name__} is needed, not {other.__name__}$"
     with pytest.raises(ConfigError, match=message):

@@ -46,7 +46,7 @@ METRICS = {
     "h1_walk": {"lin_vel_error", "yaw_rate_error", "curriculum"},
     "h1_reach": {"wrist_error", "wrist_error_all"},
     "h1_squat": {"height_error"},
-    "h1_step": {"foot_error"},
+    "h1_step": {"foot_error", "moving_foot_error"},
 }
 each = pytest.mark.parametrize("task_id", BLOCKS)
 

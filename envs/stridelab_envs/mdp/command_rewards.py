@@ -127,8 +127,16 @@ def feet(state: State, command: str, sharpness: float) -> Tensor:
     return torch.exp(-sharpness * error.abs().mean(dim=(1, 2)))
 
 
-def foot_error(state: State, command: str) -> Tensor:
-    """Mean absolute planar error of both feet [m] when a command expires, else NaN."""
+def foot_error(state: State, command: str, moving_only: bool) -> Tensor:
+    """Mean absolute planar error of the feet [m] when a command expires, else NaN.
+
+    Args:
+        state: The robots.
+        command: Name of the foot command.
+        moving_only: Count the foot that was to move alone, not the one that was to stay.
+    """
     foot = expect(state.commands[command], FootCommand)
-    error = foot.error(state).abs().mean(dim=(1, 2))
+    error = foot.error(state).abs().mean(dim=2)
+    rows = torch.arange(state.num_envs)
+    error = error[rows, foot.moving] if moving_only else error.mean(dim=1)
     return error.masked_fill(~foot.expiring, math.nan)

@@ -58,7 +58,12 @@ def h1_step() -> TaskConfig:
             "yaw_rate": RewardTerm(func=rewards.yaw_rate_square, weight=-0.1),
         },
         metrics={
-            "foot_error": StateTerm(func=command_rewards.foot_error, params=_COMMAND),
+            "foot_error": StateTerm(
+                func=command_rewards.foot_error, params={**_COMMAND, "moving_only": False}
+            ),
+            "moving_foot_error": StateTerm(
+                func=command_rewards.foot_error, params={**_COMMAND, "moving_only": True}
+            ),
         },
         **h1.base_settings(),
     )
