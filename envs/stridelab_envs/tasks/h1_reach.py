@@ -42,10 +42,10 @@ def h1_reach() -> TaskConfig:
         rewards={
             **h1.standing_rewards(),
             "wrists": RewardTerm(
-                func=command_rewards.wrists, weight=3.0, params={**_COMMAND, "sharpness": 4.0}
+                func=command_rewards.wrists, weight=15.0, params={**_COMMAND, "sharpness": 4.0}
             ),
             "wrists_fine": RewardTerm(
-                func=command_rewards.wrists, weight=2.0, params={**_COMMAND, "sharpness": 20.0}
+                func=command_rewards.wrists, weight=8.0, params={**_COMMAND, "sharpness": 20.0}
             ),
             "torso": RewardTerm(
                 func=rewards.joint_deviation,

@@ -35,14 +35,14 @@ def h1_squat() -> TaskConfig:
         rewards={
             **h1.standing_rewards(),
             "height": RewardTerm(
-                func=command_rewards.height, weight=3.0, params={**_COMMAND, "sharpness": 4.0}
+                func=command_rewards.height, weight=8.0, params={**_COMMAND, "sharpness": 4.0}
             ),
             "height_fine": RewardTerm(
-                func=command_rewards.height, weight=2.0, params={**_COMMAND, "sharpness": 20.0}
+                func=command_rewards.height, weight=5.0, params={**_COMMAND, "sharpness": 20.0}
             ),
             "squat_reference": RewardTerm(
                 func=command_rewards.squat_reference,
-                weight=3.0,
+                weight=4.0,
                 params={**_COMMAND, "joints": h1.LEGS, **_KINEMATICS, "sharpness": 0.8},
             ),
             "upper_body": RewardTerm(

@@ -35,14 +35,14 @@ def h1_step() -> TaskConfig:
         rewards={
             **h1.regularization(),
             "feet": RewardTerm(
-                func=command_rewards.feet, weight=3.0, params={**_COMMAND, "sharpness": 4.0}
+                func=command_rewards.feet, weight=8.0, params={**_COMMAND, "sharpness": 4.0}
             ),
             "feet_fine": RewardTerm(
-                func=command_rewards.feet, weight=3.0, params={**_COMMAND, "sharpness": 20.0}
+                func=command_rewards.feet, weight=6.0, params={**_COMMAND, "sharpness": 20.0}
             ),
             "step_schedule": RewardTerm(
                 func=command_rewards.step_schedule,
-                weight=2.0,
+                weight=4.0,
                 params={**_COMMAND, "lift": 0.2, "land": 0.7},
             ),
             "orientation": RewardTerm(func=rewards.orientation, weight=1.0),
