@@ -119,6 +119,10 @@ def load_skills(path: Path) -> SkillSet:
         skill = _skill(name, entry, bundle, start)
         skills.append(skill)
         start = skill.columns.stop
+    robots = {skill.name: skill.policy.description["env"]["robot"] for skill in skills}
+    if len(set(robots.values())) > 1:
+        listed = ", ".join(f"{name} {robot}" for name, robot in robots.items())
+        raise UserError(f"{path}: skills of different robots: {listed}")
     named = [skill.command for skill in skills]
     for skill in skills:
         if named.count(skill.command) > 1:
@@ -132,6 +136,11 @@ def _skill(name: str, entry: _Entry, bundle: Path, start: int) -> Skill:
     if len(commands) != 1:
         raise UserError(f"{bundle}: a skill follows one command, this policy {len(commands)}")
     [(command, term)] = commands.items()
+    if not {"ranges", "resampling_time"} <= term.params.keys():
+        raise UserError(
+            f'{bundle}: a skill follows a command of ranges and resampling_time, "{command}" is '
+            f"another kind"
+        )
     ranges: Mapping[str, Any] = term.params["ranges"]
     return Skill(
         name=name,
