@@ -53,7 +53,8 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         num_actions = int(self.action_space.shape[0])
         self.log_std_bounds = (math.log(config["std_min"]), math.log(config["std_max"]))
         initial = torch.tensor(config["std_initial"], dtype=torch.float32).log()
-        scale = initial.exp() if config.get("scale_mean") else torch.ones_like(initial)
+        self.scale_mean = bool(config.get("scale_mean"))
+        scale = initial.exp() if self.scale_mean else torch.ones_like(initial)
         self.register_buffer("mean_scale", scale, persistent=False)
         self.free_std = config["std_kind"] == "free"
         outputs = num_actions if self.free_std else 2 * num_actions
@@ -107,7 +108,9 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         """Return mean and log-std, each ``(..., num_actions)``."""
         out = self.actor(normalized)
         mean, log_std = (out, self.log_std) if self.free_std else out.chunk(2, dim=-1)
-        return mean * self.mean_scale, log_std.clamp(*self.log_std_bounds).expand_as(mean)
+        if self.scale_mean:
+            mean = mean * self.mean_scale
+        return mean, log_std.clamp(*self.log_std_bounds).expand_as(mean)
 
     def act(self, normalized: Tensor) -> Tensor:
         """Return mean and log-std, ``(..., 2 * num_actions)``, in float32."""

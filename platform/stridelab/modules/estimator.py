@@ -113,7 +113,8 @@ class Estimator(ActorCritic, SelfSupervisedLossAPI):
         )
         initial = torch.tensor(config["std_initial"], dtype=torch.float32)
         self.std = nn.Parameter(initial)
-        scale = initial.clone() if config["scale_mean"] else torch.ones_like(initial)
+        self.scale_mean = bool(config["scale_mean"])
+        scale = initial.clone() if self.scale_mean else torch.ones_like(initial)
         self.register_buffer("mean_scale", scale, persistent=False)
         self.std_bounds = (float(config["std_min"]), float(config["std_max"]))
         self.normalizers = nn.ModuleDict()
@@ -128,7 +129,7 @@ class Estimator(ActorCritic, SelfSupervisedLossAPI):
         estimate = self.state_estimator(short)
         used = estimate.detach() if self.detach_estimate else estimate
         mean = self.actor(torch.cat([short, used, self.long_history(stacked)], dim=-1))
-        return mean * self.mean_scale, estimate
+        return (mean * self.mean_scale if self.scale_mean else mean), estimate
 
     def _log_std(self, mean: Tensor) -> Tensor:
         return self.std.clamp(*self.std_bounds).log().expand_as(mean)

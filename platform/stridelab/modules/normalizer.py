@@ -33,9 +33,11 @@ class RunningNormalizer(nn.Module):
 
     def forward(self, observation: Tensor) -> Tensor:
         """Return the normalised ``observation (..., size)`` or stack ``(..., k * size)``."""
-        frames = observation.unflatten(-1, (-1, self.mean.shape[0]))
-        scaled = (frames - self.mean) / (self.var.sqrt() + self.epsilon)
-        return scaled.clamp_(-self.clip, self.clip).flatten(-2)
+        size = self.mean.shape[0]
+        if observation.shape[-1] != size:
+            return self(observation.unflatten(-1, (-1, size))).flatten(-2)
+        scaled = (observation - self.mean) / (self.var.sqrt() + self.epsilon)
+        return scaled.clamp_(-self.clip, self.clip)
 
     @torch.no_grad()
     def update(self, observation: Tensor) -> None:
