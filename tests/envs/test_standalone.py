@@ -29,7 +29,8 @@ else:
 import pkgutil, importlib
 import stridelab_envs
 for module in pkgutil.walk_packages(stridelab_envs.__path__, "stridelab_envs."):
-    importlib.import_module(module.name)
+    if not module.name.startswith("stridelab_envs.adapters."):  # need the other library
+        importlib.import_module(module.name)
 
 import torch
 from stridelab_envs.registry import get_task, make_env

@@ -14,7 +14,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
-from torch import Tensor
 
 from stridelab.bench.contender import Contender
 from stridelab.bench.training import start_ray
@@ -30,33 +29,6 @@ from stridelab.bench.workload import (
 from stridelab_envs.gym import StridelabEnv, StridelabVectorEnv
 
 POLICY = "policy"
-
-
-class RslRlEnv:
-    """The environments as rsl_rl's ``VecEnv``."""
-
-    def __init__(self, num_envs: int, num_threads: int) -> None:
-        self.env = bench_env(num_envs, num_threads)
-        self.num_envs = num_envs
-        self.num_actions = self.env.action_dim
-        self.max_episode_length = self.env.max_episode_steps
-        self.episode_length_buf = self.env.state.episode_step
-        self.device = "cpu"
-        self.cfg: dict[str, Any] = {}
-        self._tensor_dict = import_module("tensordict").TensorDict
-        self._obs = self.env.reset()
-        self.env.desynchronize()
-
-    def get_observations(self) -> Any:
-        """Return the present observations as a ``TensorDict``."""
-        return self._tensor_dict(self._obs, batch_size=[self.num_envs])
-
-    def step(self, actions: Tensor) -> tuple[Any, Tensor, Tensor, dict[str, Tensor]]:
-        """Execute ``actions (num_envs, num_actions)``."""
-        step = self.env.step(actions)
-        self._obs = step.obs
-        done = (step.terminated | step.truncated).long()
-        return self.get_observations(), step.reward, done, {"time_outs": step.truncated}
 
 
 class RslRlTraining(Contender):
@@ -108,7 +80,10 @@ class RslRlTraining(Contender):
             },
         }
         runner = import_module("rsl_rl.runners").OnPolicyRunner
-        self.runner = runner(RslRlEnv(num_envs, num_threads), config, log_dir=None, device="cpu")
+        env = import_module("stridelab_envs.adapters.rsl_rl").RslRlEnv(
+            bench_env(num_envs, num_threads)
+        )
+        self.runner = runner(env, config, log_dir=None, device="cpu")
         self.env_steps = num_envs * SETTINGS.num_steps_per_env
 
     def run(self) -> int:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from stridelab.bench.arena import compete
-from stridelab.bench.peers import NextStepVectorEnv, RslRlEnv, RslRlTraining
+from stridelab.bench.peers import NextStepVectorEnv, RslRlTraining
 from stridelab.bench.suites import Size, env_suite, physics_suite, train_suite
 
 TINY = Size(num_envs=4, num_threads=1, rounds=1)
@@ -55,18 +55,6 @@ class TestAdapters:
         obs, _, terminated, _, _ = env.step(actions)
         assert not terminated.any()
         assert obs[1, GRAVITY_Z] == pytest.approx(-1.0, abs=1e-2)
-
-    def test_rsl_rl_sees_groups_ends_and_time_limits(self):
-        pytest.importorskip("tensordict")
-        env = RslRlEnv(3, 1)
-        env.env.state.episode_step[2] = env.max_episode_length - 1
-        env.env.sim.qpos[1, 3:7] = UPSIDE_DOWN
-        obs, reward, done, extras = env.step(torch.zeros(3, env.num_actions))
-        assert obs["policy"].shape == (3, 69)
-        assert torch.equal(env.get_observations()["policy"], obs["policy"])
-        assert reward.shape == (3,)
-        assert done.tolist() == [0, 1, 1]
-        assert extras["time_outs"].tolist() == [False, False, True]
 
     def test_rsl_rl_gets_the_workloads_settings(self):
         pytest.importorskip("rsl_rl")
