@@ -20,6 +20,7 @@ from stridelab_envs.physics import Simulation
 from stridelab_envs.robots import RobotSpec, get_robot
 from stridelab_envs.robots.scene import build_scene
 from stridelab_envs.tasks.config import TaskConfig
+from stridelab_envs.terrain import Terrain
 
 Observation = dict[str, Tensor]
 """Group name to ``(num_envs, group size)``; of a group with a history the stack of its frames,
@@ -76,7 +77,8 @@ class BatchEnv:
         self.robot = get_robot(task.robot)
         self.control_dt = task.control_dt
         self.max_episode_steps = task.max_episode_steps
-        model = _build_model(task, self.robot)
+        terrain = Terrain(task.terrain) if task.terrain.kind != "flat" else None
+        model = _build_model(task, self.robot, terrain)
         self.sim = Simulation(
             model,
             num_envs,
@@ -91,6 +93,7 @@ class BatchEnv:
             self.generator,
             max_episode_steps=task.max_episode_steps,
             contact_threshold=task.contact_threshold,
+            terrain=terrain,
             min_stance_time=task.min_stance_time,
             min_switch_interval=task.min_switch_interval,
         )
@@ -314,6 +317,10 @@ class BatchEnv:
             term.func(state, ids, **term.params)
         for row, term in enumerate(self._repeated):
             self._draw_time_to_change(row, term, ids)
+        if state.terrain is not None:
+            start = sim.qpos[ids, base : base + 2] + state.terrain.draw(len(ids), self.generator)
+            sim.qpos[ids, base : base + 2] = start
+            sim.qpos[ids, base + 2] += state.terrain.highest(start)
         state.lags.reset(ids)
         sim.forward(ids)
         state.reset(ids)
@@ -358,14 +365,14 @@ def _split(
     return at_start, [term for term in terms if term.interval_s is not None]
 
 
-def _build_model(task: TaskConfig, robot: RobotSpec) -> mujoco.MjModel:
+def _build_model(task: TaskConfig, robot: RobotSpec, terrain: Terrain | None) -> mujoco.MjModel:
     """Compile the task's scene, with what its random changes need in it."""
     additions = [
         partial(term.prepare, robot=robot, timestep=task.timestep, **term.params)
         for term in task.randomization.values()
         if term.prepare is not None
     ]
-    model = build_scene(robot.mjcf, additions=additions)
+    model = build_scene(robot.mjcf, terrain=terrain, additions=additions)
     task.set_physics(model)
     return model
 

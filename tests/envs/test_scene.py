@@ -126,7 +126,3 @@ class TestErrors:
         with pytest.raises(UserError, match="already") as error:
             build_scene(path)
         self.assert_one_line(error, path)
-
-    def test_unknown_terrain(self, robot_file):
-        with pytest.raises(UserError, match="stairs"):
-            build_scene(robot_file, terrain="stairs")

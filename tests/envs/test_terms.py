@@ -66,7 +66,7 @@ REWARDS = {
         [0.0, 0.3, 0.5],
     ),
     "height_linear": (
-        {"base_pos": at_height(0.42, 0.32, 0.52, 1.42, 5.0, -1.0)},
+        {"base_height": [0.42, 0.32, 0.52, 1.42, 5.0, -1.0]},
         {"target": 0.42},
         [1.0, 0.9, 0.9, 0.0, 0.0, 0.0],
     ),
@@ -173,7 +173,7 @@ REWARDS = {
         [0.5 + 0.5 * math.exp(-1.0), 0.5 + 0.5 * math.exp(-20.0)],
     ),
     "base_height_exp": (
-        {"base_pos": at_height(0.96, 0.91, 1.01)},
+        {"base_height": [0.96, 0.91, 1.01]},
         {"target": 0.96, "sharpness": 20.0},
         [1.0, math.exp(-1.0), math.exp(-1.0)],
     ),
@@ -255,7 +255,7 @@ def tilt(degrees):
 
 
 def test_terminations():
-    low = terminations.base_too_low(state(base_pos=at_height(0.26, 0.25, 0.0)), height=0.252)
+    low = terminations.base_too_low(state(base_height=[0.26, 0.25, 0.0]), height=0.252)
     assert low.tolist() == [False, True, True]
     leaning = state(projected_gravity=[tilt(0.0), tilt(-59.9), tilt(60.1), tilt(180.0)])
     tilted = terminations.tilted(leaning, limit=math.radians(60))
@@ -302,7 +302,7 @@ def test_observations_that_compute():
     given = state(joint_pos=[[0.5, 0.1]], default_pose=[0.2, 0.3], feet__contact=[[True, False]])
     assert observations.joint_pos_rel(given)[0].tolist() == pytest.approx([0.3, -0.2])
     assert observations.foot_contact(given).tolist() == [[1.0, 0.0]]
-    given = state(base_pos=[[1.0, 2.0, 0.5], [3.0, 4.0, 0.75]])
+    given = state(base_height=[0.5, 0.75])
     assert observations.base_height(given).tolist() == [[0.5], [0.75]]
 
 

@@ -64,8 +64,8 @@ def base_lin_vel_heading(state: State) -> Tensor:
 
 
 def base_height(state: State) -> Tensor:
-    """Height of the base's origin [m]."""
-    return state.base_pos[:, 2:]
+    """Height of the base's origin above the ground [m]."""
+    return state.base_height.unsqueeze(1)
 
 
 def foot_contact(state: State) -> Tensor:

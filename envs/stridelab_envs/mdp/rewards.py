@@ -23,7 +23,7 @@ def forward_velocity(state: State, limit: float = 1.0) -> Tensor:
 
 def height_linear(state: State, target: float) -> Tensor:
     """``1 - |z - target|`` of the base height [m], clipped to ``[0, 1]``."""
-    return (1.0 - (state.base_pos[:, 2] - target).abs()).clamp(0.0, 1.0)
+    return (1.0 - (state.base_height - target).abs()).clamp(0.0, 1.0)
 
 
 def foot_switch(state: State) -> Tensor:
@@ -158,7 +158,7 @@ def feet_distance(state: State, low: float, high: float) -> Tensor:
 
 def base_height_exp(state: State, target: float, sharpness: float) -> Tensor:
     """``exp(-sharpness |z - target|)`` of the base height [m]."""
-    return torch.exp(-sharpness * (state.base_pos[:, 2] - target).abs())
+    return torch.exp(-sharpness * (state.base_height - target).abs())
 
 
 def vertical_calm(state: State) -> Tensor:

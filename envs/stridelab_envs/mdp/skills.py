@@ -73,7 +73,7 @@ class HeightCommand(Command):
 
     def error(self, state: State) -> Tensor:
         """Return height minus command [m], ``(num_envs, 1)``."""
-        return state.base_pos[:, 2:] - self.value
+        return state.base_height.unsqueeze(1) - self.value
 
     def knee(self, leg: float, above: float) -> Tensor:
         """Return the knee angle [rad] at which an upright robot has the height, ``(num_envs,)``.

@@ -25,6 +25,7 @@ from stridelab_envs.mdp.math import (
 from stridelab_envs.mdp.pushes import Push
 from stridelab_envs.physics import Simulation
 from stridelab_envs.robots.spec import RobotSpec
+from stridelab_envs.terrain import Terrain
 
 _REMEMBERED = (
     "action",
@@ -55,6 +56,7 @@ class State:
         generator: torch.Generator,
         *,
         max_episode_steps: int,
+        terrain: Terrain | None = None,
         contact_threshold: float = 1.0,
         min_stance_time: float = 0.06,
         min_switch_interval: float = 0.0,
@@ -68,6 +70,8 @@ class State:
         """Control period [s]."""
         self.max_episode_steps = max_episode_steps
         """Control steps after which an episode is truncated."""
+        self.terrain = terrain
+        """Heights of the ground; None where it is flat."""
         model = sim.model
         self.base_slices = _free_joint_slices(model, robot)
         """Columns of the free joint in ``qpos`` (7) and ``qvel`` (6)."""
@@ -219,6 +223,19 @@ class State:
         start = self.base_slices[0].start
         return self.sim.read("qpos")[:, start : start + 3]
 
+    def ground_height(self, points: Tensor) -> Tensor:
+        """Height of the ground [m] under world points ``(num_envs, ..., 3)``, without the last."""
+        if self.terrain is None:
+            return points.new_zeros(points.shape[:-1])
+        return self.terrain.height(points)
+
+    @property
+    def base_height(self) -> Tensor:
+        """Height of the base frame's origin above the ground under it [m], ``(num_envs,)``."""
+        return self._once(
+            "base_height", lambda: self.base_pos[:, 2] - self.ground_height(self.base_pos)
+        )
+
     @property
     def base_quat(self) -> Tensor:
         """Orientation of the base, ``wxyz``, body to world, ``(num_envs, 4)``."""
@@ -287,9 +304,10 @@ class State:
     def in_base_heading(self, points: Tensor) -> Tensor:
         """Return world points ``(num_envs, n, 3)`` [m] relative to the base, in its heading frame.
 
-        The origin lies on the ground (world z = 0) under the base's origin.
+        The origin lies on the ground under the base's origin.
         """
-        origin = self.base_pos * self.base_pos.new_tensor([1.0, 1.0, 0.0])
+        ground = self.ground_height(self.base_pos)
+        origin = torch.cat([self.base_pos[:, :2], ground.unsqueeze(1)], dim=1)
         return to_heading(self.base_heading.unsqueeze(1), points - origin.unsqueeze(1))
 
     @property

@@ -10,8 +10,8 @@ from stridelab_envs.mdp.state import State
 
 
 def base_too_low(state: State, height: float) -> Tensor:
-    """The base's origin is below ``height`` [m]."""
-    return state.base_pos[:, 2] < height
+    """The base's origin is less than ``height`` [m] above the ground."""
+    return state.base_height < height
 
 
 def body_contact(state: State, body: str, force: float) -> Tensor:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import mujoco
 
 from stridelab_envs.errors import UserError
+from stridelab_envs.terrain import BORDER, Terrain
 
 FLOOR = "floor"
 """Name of the floor geom."""
@@ -27,6 +29,24 @@ _TILE_DARK = (0.42, 0.47, 0.53)
 _TILE_EDGE = (0.62, 0.67, 0.73)
 _TILE_SIZE = 1.0
 """Side of one floor tile [m]; whole metres let a viewer read distances."""
+_SLAB = 0.5
+"""Thickness of the ground under a field of heights [m]."""
+_GROUND: dict[str, Any] = {
+    "contype": 1,
+    "conaffinity": 1,
+    "condim": 3,
+    "friction": (1.0, 0.005, 0.0001),
+    "priority": 0,
+    "solmix": 1.0,
+    "solref": (0.02, 1.0),
+    "solimp": (0.9, 0.95, 0.001, 0.5, 2.0),
+    "margin": 0.0,
+    "gap": 0.0,
+    "group": 0,
+    "material": "floor_tiles",
+    "rgba": (1.0, 1.0, 1.0, 1.0),
+}
+"""Every contact property is written out: the robot's own default class would apply otherwise."""
 _EXTENT = 6.0
 """Scale of the scene [m]: MuJoCo derives clipping planes, haze and shadow range from it."""
 
@@ -36,17 +56,18 @@ Addition = Callable[[mujoco.MjSpec], None]
 
 
 def build_scene(
-    robot_mjcf: Path, *, terrain: None = None, additions: Iterable[Addition] = ()
+    robot_mjcf: Path, *, terrain: Terrain | None = None, additions: Iterable[Addition] = ()
 ) -> mujoco.MjModel:
-    """Compile a robot standing in a lit scene with an infinite flat floor.
+    """Compile a robot standing in a lit scene with a floor.
 
-    The floor is a plane named ``"floor"`` at z = 0 (world) with friction 1.0 that collides by
-    ``contype = conaffinity = 1``. The sun follows the robot, so its shadow is sharp wherever it
+    The floor is a geom named ``"floor"`` with friction 1.0 that collides by ``contype =
+    conaffinity = 1``: an infinite plane at z = 0 (world), or a field of heights with flat ground at
+    z = 0 around it. The sun follows the robot, so its shadow is sharp wherever it
     walks.
 
     Args:
         robot_mjcf: MJCF of the robot alone, without floor or lights.
-        terrain: Only ``None``, flat ground, so far.
+        terrain: Heights of the ground; None for a plane.
         additions: What else belongs into the scene.
 
     Returns:
@@ -55,8 +76,6 @@ def build_scene(
     Raises:
         UserError: The file cannot be read or compiled, or has a floor already.
     """
-    if terrain is not None:
-        raise UserError(f"terrain {terrain!r} is not available; only flat ground (null) is")
     try:
         spec = mujoco.MjSpec.from_file(str(robot_mjcf))
     except ValueError as error:
@@ -65,7 +84,11 @@ def build_scene(
         raise UserError(
             f'robot model {robot_mjcf}: has a geom named "{FLOOR}" already; give the robot alone'
         )
-    _add_floor(spec)
+    _add_floor_material(spec)
+    if terrain is None:
+        _add_plane(spec)
+    else:
+        _add_field(spec, terrain)
     _add_lights(spec)
     _set_view(spec)
     for add in additions:
@@ -76,11 +99,7 @@ def build_scene(
         raise UserError(f"robot model {robot_mjcf}: {_one_line(error)}") from error
 
 
-def _add_floor(spec: mujoco.MjSpec) -> None:
-    """Add the ground plane with its checker material.
-
-    Every contact property is written out: the robot's own default class would apply otherwise.
-    """
+def _add_floor_material(spec: mujoco.MjSpec) -> None:
     spec.add_texture(
         name="floor_tiles",
         type=mujoco.mjtTexture.mjTEXTURE_2D,
@@ -105,25 +124,47 @@ def _add_floor(spec: mujoco.MjSpec) -> None:
     textures = list(material.textures)
     textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = "floor_tiles"
     material.textures = textures
+
+
+def _add_plane(spec: mujoco.MjSpec) -> None:
+    spec.worldbody.add_geom(
+        name=FLOOR, type=mujoco.mjtGeom.mjGEOM_PLANE, size=(0.0, 0.0, 0.05), **_GROUND
+    )
+
+
+def _add_field(spec: mujoco.MjSpec, terrain: Terrain) -> None:
+    """Add the heights, and four slabs around them whose tops are at z = 0."""
+    lowest, highest = float(terrain.heights.min()), float(terrain.heights.max())
+    rows, columns = terrain.heights.shape
+    spec.add_hfield(
+        name=FLOOR,
+        nrow=rows,
+        ncol=columns,
+        # MuJoCo brings the heights to 0-1, so that the third size is their range.
+        size=(terrain.half, terrain.half, max(highest - lowest, 1e-3), _SLAB),
+        userdata=terrain.heights.ravel(),
+    )
     spec.worldbody.add_geom(
         name=FLOOR,
-        type=mujoco.mjtGeom.mjGEOM_PLANE,
-        size=(0.0, 0.0, 0.05),
-        pos=(0.0, 0.0, 0.0),
-        contype=1,
-        conaffinity=1,
-        condim=3,
-        friction=(1.0, 0.005, 0.0001),
-        priority=0,
-        solmix=1.0,
-        solref=(0.02, 1.0),
-        solimp=(0.9, 0.95, 0.001, 0.5, 2.0),
-        margin=0.0,
-        gap=0.0,
-        group=0,
-        material="floor_tiles",
-        rgba=(1.0, 1.0, 1.0, 1.0),
+        type=mujoco.mjtGeom.mjGEOM_HFIELD,
+        hfieldname=FLOOR,
+        pos=(0.0, 0.0, lowest),
+        **_GROUND,
     )
+    middle, across, along = terrain.half + 0.5 * BORDER, 0.5 * BORDER, terrain.half + BORDER
+    for name, pos, size in (
+        ("front", (middle, 0.0), (across, along)),
+        ("back", (-middle, 0.0), (across, along)),
+        ("left", (0.0, middle), (terrain.half, across)),
+        ("right", (0.0, -middle), (terrain.half, across)),
+    ):
+        spec.worldbody.add_geom(
+            name=f"{FLOOR}_{name}",
+            type=mujoco.mjtGeom.mjGEOM_BOX,
+            pos=(*pos, -0.5 * _SLAB),
+            size=(*size, 0.5 * _SLAB),
+            **_GROUND,
+        )
 
 
 def _add_lights(spec: mujoco.MjSpec) -> None:

@@ -20,6 +20,7 @@ from stridelab_envs.mdp.terms import (
     StateTerm,
 )
 from stridelab_envs.tasks.profiles import INTEGRATORS, Profile
+from stridelab_envs.terrain import TerrainConfig
 
 TermT = TypeVar("TermT", RewardTerm, ObservationTerm, StateTerm, RandomizationTerm, CommandTerm)
 
@@ -52,6 +53,8 @@ class TaskConfig:
     """Largest share of the last applied action in the next; drawn anew at every step."""
     action_noise: float = 0.0
     """Standard deviation of the factor 1 + noise on every applied action."""
+    terrain: TerrainConfig = field(default_factory=TerrainConfig)
+    """What the ground is like."""
     contact_threshold: float = 1.0
     """A foot touches the ground above this vertical force [N]."""
     min_stance_time: float = 0.06
@@ -122,8 +125,9 @@ class TaskConfig:
                 a term to its parameters, what is random within an episode also to
                 ``interval_s``. A term of an installed package is added by naming it; ``null``
                 switches a term off, but no command. ``history`` maps a group to its number of
-                frames, ``profile`` names one of the task's profiles. The scalars carry their own
-                names and win over the profile.
+                frames; ``profile`` names one of the task's profiles; ``terrain`` is a kind of
+                ground, or a mapping with ``kind``, ``difficulty`` and ``seed``. The scalars carry
+                their own names and win over the profile.
 
         Raises:
             ConfigError: If a key is unknown or a value is out of range; the path is relative to
@@ -137,6 +141,8 @@ class TaskConfig:
                 continue
             if key in _SCALARS:
                 changes[key] = _SCALARS[key](key, value)
+            elif key == "terrain":
+                changes[key] = TerrainConfig.parse(key, value)
             elif key == "action_scale":
                 changes[key] = _action_scale(value)
             elif key == "rewards":
@@ -154,7 +160,7 @@ class TaskConfig:
                     table, _as_mapping(value, key), key, _KIND[key], _CHANGE.get(key, _parameters)
                 )
             else:
-                known = [*_SCALARS, "profile", "action_scale", "rewards", "observations"]
+                known = [*_SCALARS, "profile", "terrain", "action_scale", "rewards", "observations"]
                 known += ["history", *_KIND]
                 raise ConfigError(key, unknown_name("task setting", key, known))
         changed = replace(self, **changes)
