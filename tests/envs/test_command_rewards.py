@@ -183,6 +183,13 @@ def test_feet():
     assert error.tolist() == pytest.approx([NAN, 0.02], nan_ok=True)
 
 
+def test_moving_foot():
+    offsets = torch.tensor([[[0.3, -0.4], [0.0, 0.1]]] * 2)
+    given = made(FootCommand, error=lambda state: offsets, moving=[0, 1])
+    value = command_rewards.moving_foot(given, "it", sharpness=2.0)
+    assert value.tolist() == pytest.approx([math.exp(-1.0), math.exp(-0.2)])
+
+
 def test_error_of_the_moving_foot():
     offsets = torch.tensor([[[0.1, -0.3], [0.0, 0.1]]] * 2)
     given = made(FootCommand, error=lambda state: offsets, time_left=[0.0] * 2, moving=[0, 1])
@@ -197,7 +204,7 @@ KINDS = {
     ],
     WristCommand: ["wrists", "wrist_error"],
     HeightCommand: ["height", "height_error"],
-    FootCommand: ["feet", "foot_error"],
+    FootCommand: ["feet", "moving_foot", "foot_error"],
 }
 
 

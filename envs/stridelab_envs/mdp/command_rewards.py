@@ -127,6 +127,13 @@ def feet(state: State, command: str, sharpness: float) -> Tensor:
     return torch.exp(-sharpness * error.abs().mean(dim=(1, 2)))
 
 
+def moving_foot(state: State, command: str, sharpness: float) -> Tensor:
+    """``exp(-sharpness e)``, e = planar distance [m] of the foot that is to move from its target."""
+    foot = expect(state.commands[command], FootCommand)
+    distance = foot.error(state).norm(dim=2)
+    return torch.exp(-sharpness * distance[torch.arange(state.num_envs), foot.moving])
+
+
 def foot_error(state: State, command: str, moving_only: bool) -> Tensor:
     """Mean absolute planar error of the feet [m] when a command expires, else NaN.
 

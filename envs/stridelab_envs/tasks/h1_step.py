@@ -40,6 +40,9 @@ def h1_step() -> TaskConfig:
             "feet_fine": RewardTerm(
                 func=command_rewards.feet, weight=6.0, params={**_COMMAND, "sharpness": 20.0}
             ),
+            "moving_foot": RewardTerm(
+                func=command_rewards.moving_foot, weight=10.0, params={**_COMMAND, "sharpness": 6.0}
+            ),
             "step_schedule": RewardTerm(
                 func=command_rewards.step_schedule,
                 weight=4.0,
