@@ -128,7 +128,7 @@ def feet(state: State, command: str, sharpness: float) -> Tensor:
 
 
 def moving_foot(state: State, command: str, sharpness: float) -> Tensor:
-    """``exp(-sharpness e)``, e = planar distance [m] of the foot that is to move from its target."""
+    """``exp(-sharpness e)``, e = planar distance [m] of the moving foot from its target."""
     foot = expect(state.commands[command], FootCommand)
     distance = foot.error(state).norm(dim=2)
     return torch.exp(-sharpness * distance[torch.arange(state.num_envs), foot.moving])
