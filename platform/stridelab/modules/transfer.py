@@ -43,7 +43,7 @@ def transfer_weights(
         keep_std: Explore with the standard deviations of the source; else with the target's.
 
     Raises:
-        UserError: If the hidden layers, the numbers of actions or the histories differ.
+        UserError: If the networks, the numbers of actions or the histories differ.
     """
     matched = source_layouts != target_layouts
     if matched and (_has_history(source) or _has_history(target)):
@@ -51,6 +51,7 @@ def transfer_weights(
             "train.start_from: the policy looks at a history of other observations; "
             "only single frames can be matched by name"
         )
+    _check_same_functions(source, target)
     target.update_normalizers(first_obs)
     own = target.state_dict()
     weights: dict[str, Tensor] = {}
@@ -59,16 +60,31 @@ def transfer_weights(
         if name in ("log_std", "std") and not keep_std:
             continue
         group = _input_group(name, part, target) if matched else None
-        if group is not None:
+        comparable = name in own and value.shape[:-1] == own[name].shape[:-1]
+        if group is not None and group in source_layouts and comparable:
             value = _match(value, own[name], source_layouts[group], target_layouts[group])
         if name not in own or own[name].shape != value.shape:
-            shape = list(own[name].shape) if name in own else "absent"
-            raise UserError(
-                f"train.start_from: {name} is {list(value.shape)} in the policy, {shape} here"
-            )
+            raise _refusal(name, value, own.get(name))
         weights[name] = value
+    for name, value in own.items():
+        if name not in weights and not (name in ("log_std", "std") and not keep_std):
+            raise _refusal(name, None, value)
     _rescale_means(weights, source, target)
     target.load_state_dict(weights, strict=False)
+
+
+def _check_same_functions(source: ActorCritic, target: ActorCritic) -> None:
+    theirs, ours = source.model_config["activation"], target.model_config["activation"]
+    if theirs != ours:
+        raise UserError(
+            f"train.start_from: model.activation is {theirs} in the policy, {ours} here"
+        )
+
+
+def _refusal(name: str, theirs: Tensor | None, ours: Tensor | None) -> UserError:
+    """Say that a tensor lacks on one side, or is of another shape."""
+    shapes = ["absent" if value is None else str(list(value.shape)) for value in (theirs, ours)]
+    return UserError(f"train.start_from: {name} is {shapes[0]} in the policy, {shapes[1]} here")
 
 
 def _has_history(module: ActorCritic) -> bool:

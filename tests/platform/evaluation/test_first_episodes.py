@@ -1,8 +1,13 @@
 """Evaluation counts whole first episodes, one in each environment."""
 
+import json
+import math
+from types import SimpleNamespace
+
 import pytest
 import torch
 
+from stridelab.evaluation import rollout
 from stridelab.evaluation.rollout import evaluate, first_episodes
 from stridelab_envs.batch_env import Step
 
@@ -68,6 +73,40 @@ def test_errors_are_averaged_over_the_first_episode_under_the_root():
     # Means of 0..1, of 0..4 and of 0..5; what follows the first episode does not count.
     expected = [0.5**0.5, 2.0**0.5, 2.5**0.5]
     assert values["metric/estimator_rmse"].tolist() == pytest.approx(expected)
+
+
+class Sparse(Scripted):
+    """Metrics that are not measured in every episode, or in none."""
+
+    def step(self, actions):
+        step = super().step(actions)
+        if step.log:
+            env = step.log.pop("metric/env") - 10
+            step.log["episode/fell"] = (env == 1).float()
+            step.log["metric/sometimes"] = torch.where(env == 2, math.nan, env * 4.0)
+            step.log["metric/never"] = torch.full_like(env, math.nan)
+        return step
+
+
+def test_means_are_over_the_episodes_in_which_something_was_measured(monkeypatch, recwarn):
+    built = []
+
+    def build(task, **settings):
+        built.append((task, settings))
+        return Sparse()
+
+    monkeypatch.setattr(rollout, "make_env", build)
+    task = SimpleNamespace(for_evaluation=lambda: "whole commands")
+    result = evaluate(lambda obs: obs["policy"], task, episodes=3, seed=7, label="x")
+    assert built == [("whole commands", {"num_envs": 3, "seed": 7, "num_threads": 0})]
+    assert result.metrics["metric/sometimes"] == 2.0  # of 0 and 4
+    assert result.std["metric/sometimes"] == 2.0
+    assert math.isnan(result.metrics["metric/never"])
+    assert result.metrics["episode/fall_rate"] == pytest.approx(1 / 3)
+    assert result.metrics["episode/survival_rate"] == pytest.approx(2 / 3)
+    written = json.loads(result.to_json())
+    assert written["metrics"]["metric/never"] is written["std"]["metric/never"] is None
+    assert [str(warning.message) for warning in recwarn] == []
 
 
 @pytest.fixture

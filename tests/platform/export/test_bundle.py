@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from stridelab.algorithms.ppo.config import module_spec
 from stridelab.export.bundle import (
     DESCRIPTION,
     WEIGHTS,
@@ -13,6 +14,7 @@ from stridelab.export.bundle import (
     save_bundle,
 )
 from stridelab_envs.errors import UserError
+from stridelab_envs.gym import action_space, observation_space
 from stridelab_envs.registry import make_env
 
 
@@ -63,6 +65,24 @@ def test_acting_does_not_draw(bundle, env):
     obs = env.reset()
     assert torch.equal(policy.act(obs), policy.act(obs))
     assert not policy.act(obs).requires_grad
+
+
+def test_means_keep_their_units(tmp_path, env, tiny_experiment):
+    """Means in units of the initial deviations, which stand in the description, not the weights."""
+    acts, obs = {}, env.reset()
+    for scaled in (True, False):
+        experiment = tiny_experiment(model__std={"initial": 0.25, "scale_mean": scaled})
+        spec = module_spec(experiment.model, experiment.task_config())
+        spec.observation_space, spec.action_space = observation_space(env), action_space(env)
+        torch.manual_seed(0)
+        saved = spec.build()
+        with torch.no_grad():
+            saved.actor[-1].bias.uniform_(-1.0, 1.0)
+        folder = tmp_path / str(scaled)
+        save_bundle(folder, saved, experiment, describe_env(env), env_steps=0, git_commit=None)
+        acts[scaled] = load_bundle(folder).act(obs)
+        assert acts[scaled].abs().max() > 0.1
+    torch.testing.assert_close(acts[True], acts[False] / 4)
 
 
 def test_description(bundle, tiny_experiment):
