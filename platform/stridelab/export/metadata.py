@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import mujoco
@@ -10,10 +11,9 @@ from stridelab.export.bundle import Policy
 from stridelab.export.inference import MARK
 from stridelab.modules.actor_critic import POLICY
 from stridelab.tracking.provenance import versions
+from stridelab_envs.mdp.terms import ObservationTerm
 from stridelab_envs.robots import RobotSpec, get_robot
 
-OLDEST_FIRST = "oldest_first"
-"""How the frames of a history are stacked, here and in training."""
 FORMAT = 1
 """Version of the keys below."""
 
@@ -25,8 +25,9 @@ def describe_export(policy: Policy, batch: str) -> dict[str, Any]:
     [N m/rad], ``kd`` in [N m s/rad], ``torque_limit`` in [N m], all in the order of ``joints``;
     ``control_dt`` is in [s]. ``observation`` lists the terms of one frame in order: ``name``,
     ``signal`` (what is measured), columns ``start`` to ``stop``, ``scale`` and ``params``.
+    ``commands`` holds what commands were drawn from in training.
     """
-    env, frame = policy.description["env"], _frame(policy)
+    env, task = policy.description["env"], policy.experiment.task_config()
     return {
         MARK: FORMAT,
         "task": env["task"],
@@ -41,8 +42,12 @@ def describe_export(policy: Policy, batch: str) -> dict[str, Any]:
         "action_clip": env["action_clip"],
         **actuator_gains(get_robot(env["robot"])),
         "control_dt": env["control_dt"],
-        "observation": frame,
-        "history": {"length": policy.observation_size // frame[-1]["stop"], "order": OLDEST_FIRST},
+        "observation": _frame(env["layouts"][POLICY], task.observations[POLICY]),
+        "commands": {name: dict(term.params) for name, term in task.commands.items()},
+        "history": {
+            "length": env["history"].get(POLICY, 1),
+            "order": env["history_order"],
+        },
         "versions": versions(),
     }
 
@@ -57,9 +62,9 @@ def actuator_gains(robot: RobotSpec) -> dict[str, list[float]]:
     }
 
 
-def _frame(policy: Policy) -> list[dict[str, Any]]:
-    layout = policy.description["env"]["layouts"][POLICY]
-    terms = policy.experiment.task_config().observations[POLICY]
+def _frame(
+    layout: Mapping[str, Sequence[int]], terms: Mapping[str, ObservationTerm]
+) -> list[dict[str, Any]]:
     return [
         {
             "name": name,

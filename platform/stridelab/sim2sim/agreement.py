@@ -62,6 +62,7 @@ def _check_metadata(metadata: dict[str, Any], plant: Plant) -> None:
         _compare("history.order", history["order"], layout.history.order)
         _compare("history.stacking", "frame", layout.history.stacking)
     _compare_terms(metadata["observation"], plant)
+    _compare_clock(metadata, plant)
 
 
 def _compare_joints(
@@ -92,16 +93,20 @@ def _compare_terms(trained: Sequence[dict[str, Any]], plant: Plant) -> None:
             np.broadcast_to(term["scale"], width), np.broadcast_to(scale, width), strict=True
         ):
             _compare(f"scale of {term['name']}", float(one), float(other))
-        _compare_clock(term, plant)
     if len(given) > len(trained):
         signal = given[len(trained)][0]
         raise UserError(_differs(f"term {len(trained) + 1}", "nothing", signal))
 
 
-def _compare_clock(term: dict[str, Any], plant: Plant) -> None:
-    frequency, clock = term["params"].get("frequency"), plant.layout.gait_clock
-    if frequency is not None and clock is not None:
-        _compare("gait_clock.period", 1.0 / frequency, clock.period, " s")
+def _compare_clock(metadata: dict[str, Any], plant: Plant) -> None:
+    """A clock's period stands with its term, or with the command that the clock belongs to."""
+    clock = plant.layout.gait_clock
+    for term in metadata["observation"]:
+        params = term["params"]
+        command = metadata["commands"].get(params.get("command"), {})
+        period = 1.0 / params["frequency"] if "frequency" in params else command.get("period")
+        if period is not None and clock is not None:
+            _compare("gait_clock.period", period, clock.period, " s")
 
 
 def _compare(name: str, trained: Any, given: Any, unit: str = "") -> None:

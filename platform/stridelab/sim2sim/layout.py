@@ -138,16 +138,17 @@ class HistorySection(Section):
 
 
 class GaitClockSection(Section):
-    """The clock behind the signal ``gait_clock``."""
+    """The clock behind the signals ``gait_clock`` and ``gait_phase``."""
 
     period: float = Field(gt=0.0, description="Duration of a gait cycle [s].")
     stand_below: float | None = Field(
         default=None,
         ge=0.0,
-        description="The clock stands still while the norm of the command is at most this.",
+        description="gait_phase is that of standing while the norm of the command is at most this;"
+        " null: never.",
     )
     stand_phase: float = Field(
-        default=0.0, ge=0.0, le=1.0, description="Phase where it stands still [cycle]."
+        default=0.0, ge=0.0, le=1.0, description="Phase of standing [cycle]."
     )
 
 
@@ -215,7 +216,7 @@ class Layout(Section):
     observation: ObservationSection
     history: HistorySection = HistorySection()
     gait_clock: GaitClockSection | None = Field(
-        default=None, description="Needed by the signal gait_clock."
+        default=None, description="Needed by the signals gait_clock and gait_phase."
     )
     feet: FeetSection | None = Field(default=None, description="Needed by the signal foot_contact.")
     command: list[float] = Field(
@@ -240,10 +241,9 @@ class Layout(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         signals = self.observation.signals.values()
-        needs = {"gait_clock": self.gait_clock, "foot_contact": self.feet}
-        for signal, section in needs.items():
-            if signal in signals and section is None:
-                key = "feet" if signal == "foot_contact" else signal
+        needs = {"gait_clock": "gait_clock", "gait_phase": "gait_clock", "foot_contact": "feet"}
+        for signal, key in needs.items():
+            if signal in signals and getattr(self, key) is None:
                 raise ConfigError(key, f"is required by the signal {signal}")
         for index, joint in enumerate(self.joints or ()):
             if joint in (self.joints or ())[:index]:

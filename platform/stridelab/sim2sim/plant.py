@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from stridelab.experiment.loader import load_file
 from stridelab.sim2sim.drive import actuators_of, build_drive, is_position
-from stridelab.sim2sim.layout import Layout, validate
+from stridelab.sim2sim.layout import GaitClockSection, Layout, validate
 from stridelab.sim2sim.observation import ObservationBuilder
 from stridelab.sim2sim.per_joint import for_joints
 from stridelab.sim2sim.signals import Reading
@@ -56,7 +56,7 @@ class Plant:
         self._drive = build_drive(model, layout.drive, self.joints, ids)
         self.data = mujoco.MjData(model)
         self.reset()
-        still = self.read(command=np.zeros(3), phase=0.0, last_action=np.zeros(len(ids)))
+        still = self.read(time=0.0, command=np.zeros(3), last_action=np.zeros(len(ids)))
         self.observation = ObservationBuilder(layout, still)
         """What the policy sees of the robot."""
 
@@ -120,15 +120,16 @@ class Plant:
             )
         self._foot_force = self._vertical_forces()
 
-    def read(self, *, command: Vector, phase: float, last_action: Vector) -> Reading:
+    def read(self, *, time: float, command: Vector, last_action: Vector) -> Reading:
         """Return what can be observed now.
 
         Args:
+            time: Time since the start [s].
             command: Forward, left [m/s], yaw rate [rad/s], ``(3,)``.
-            phase: Phase of the gait [cycle].
             last_action: The action just executed, ``(num_joints,)``.
         """
         data, qpos, dof = self.data, self._base_qpos, self._base_dof
+        clock, phase = gait_phases(self.layout.gait_clock, time, command)
         return Reading(
             quat=data.qpos[qpos + 3 : qpos + 7].copy(),
             lin_vel_world=data.qvel[dof : dof + 3].copy(),
@@ -139,6 +140,7 @@ class Plant:
             last_action=last_action,
             foot_contact=(self._foot_force > self._force_threshold).astype(float),
             command=command,
+            clock=clock,
             phase=phase,
         )
 
@@ -173,6 +175,17 @@ class Plant:
                 if place is not None:
                     forces[place] += sign * upwards
         return forces
+
+
+def gait_phases(
+    section: GaitClockSection | None, time: float, command: Vector
+) -> tuple[float, float]:
+    """Return the clock's phase and the gait's [cycle] at ``time`` [s] for ``command (3,)``."""
+    if section is None:
+        return 0.0, 0.0
+    clock = time / section.period % 1.0
+    stands = section.stand_below is not None and np.linalg.norm(command) <= section.stand_below
+    return clock, section.stand_phase if stands else clock
 
 
 def load_plant(model_path: Path, layout_path: Path, overrides: Sequence[str] = ()) -> Plant:

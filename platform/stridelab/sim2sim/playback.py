@@ -11,9 +11,8 @@ import numpy as np
 
 from stridelab.export.inference import ExportedPolicy
 from stridelab.sim2sim.agreement import check_fits
-from stridelab.sim2sim.layout import GaitClockSection
-from stridelab.sim2sim.plant import Plant, Vector
-from stridelab.sim2sim.signals import Reading
+from stridelab.sim2sim.plant import Plant
+from stridelab.sim2sim.signals import COMMANDS, SIGNALS, Reading
 from stridelab_envs.errors import UserError
 
 
@@ -59,8 +58,9 @@ class Playback:
         self, policy: ExportedPolicy, plant: Plant, command: Sequence[float] | None = None
     ) -> None:
         layout = plant.layout
-        if command is not None and "command" not in layout.observation.signals.values():
-            raise UserError("the layout has no term for the signal command, which --command sets")
+        if command is not None and not COMMANDS & set(layout.observation.signals.values()):
+            names = ", ".join(sorted(COMMANDS))
+            raise UserError(f"the layout has no term that --command could set ({names})")
         self.policy = policy
         self.plant = plant
         self._command = np.array(layout.command if command is None else command, dtype=float)
@@ -70,10 +70,7 @@ class Playback:
 
     def read(self) -> Reading:
         """Return what can be observed now."""
-        phase = gait_phase(
-            self.plant.layout.gait_clock, self._steps * self.plant.control_dt, self._command
-        )
-        return self.plant.read(command=self._command, phase=phase, last_action=self._action)
+        return self.plant.read(time=self._time, command=self._command, last_action=self._action)
 
     def step(self) -> Reading:
         """Let the policy act for one control period and return the reading after it.
@@ -132,25 +129,10 @@ class Playback:
         self._action = np.zeros(len(self.plant.joints))
 
 
-def gait_phase(clock: GaitClockSection | None, time: float, command: Vector) -> float:
-    """Return the phase of the gait [cycle] at ``time`` [s] for ``command (3,)``."""
-    if clock is None:
-        return 0.0
-    if clock.stand_below is not None and float(np.linalg.norm(command)) <= clock.stand_below:
-        return clock.stand_phase
-    return time / clock.period % 1.0
-
-
 def heading_motion(reading: Reading) -> tuple[float, float, float]:
-    """Return forward and left velocity [m/s] and yaw rate [rad/s] in the heading frame.
-
-    That is the frame of the base with its x axis laid onto the ground.
-    """
-    rotation = reading.rotation
-    ahead = rotation[:2, 0] / max(float(np.linalg.norm(rotation[:2, 0])), 1e-9)
-    vx, vy = reading.lin_vel_world[:2]
-    yaw_rate = float((rotation @ reading.ang_vel)[2])
-    return float(ahead[0] * vx + ahead[1] * vy), float(ahead[0] * vy - ahead[1] * vx), yaw_rate
+    """Return forward and left velocity [m/s], heading frame, and yaw rate [rad/s], world frame."""
+    forward, left, _ = SIGNALS["base_lin_vel_heading"](reading)
+    return float(forward), float(left), float((reading.rotation @ reading.ang_vel)[2])
 
 
 class PlantScene:

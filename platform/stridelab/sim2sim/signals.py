@@ -36,8 +36,10 @@ class Reading:
     """One for each foot on the ground, else zero, ``(num_feet,)``."""
     command: Vector
     """Forward and left velocity [m/s], yaw rate [rad/s], heading frame, ``(3,)``."""
+    clock: float
+    """Phase of the gait clock [cycle]; it always runs."""
     phase: float
-    """Phase of the gait [cycle]."""
+    """Phase of the gait [cycle]: that of the clock, or of standing."""
 
     @property
     def rotation(self) -> Vector:
@@ -51,22 +53,33 @@ class Reading:
             ]
         )
 
+    @property
+    def heading(self) -> float:
+        """Yaw of the base's x axis about the world's vertical [rad]."""
+        rotation = self.rotation
+        return float(np.arctan2(rotation[1, 0], rotation[0, 0]))
+
+
+def ang_vel_command(reading: Reading) -> Vector:
+    """Yaw rate asked for [rad/s]."""
+    return reading.command[2:]
+
 
 def base_ang_vel(reading: Reading) -> Vector:
     """Angular velocity of the base [rad/s], body frame."""
     return reading.ang_vel
 
 
-def base_euler(reading: Reading) -> Vector:
-    """Roll, pitch and yaw of the base [rad]: turns about z, then y, then x; each in (-pi, pi]."""
-    m = reading.rotation
-    roll, yaw = np.arctan2(m[2, 1], m[2, 2]), np.arctan2(m[1, 0], m[0, 0])
-    return np.array([roll, np.arcsin(np.clip(-m[2, 0], -1.0, 1.0)), yaw])
-
-
 def base_lin_vel(reading: Reading) -> Vector:
     """Velocity of the base [m/s], body frame."""
     return reading.rotation.T @ reading.lin_vel_world
+
+
+def base_lin_vel_heading(reading: Reading) -> Vector:
+    """Velocity of the base [m/s], heading frame."""
+    sine, cosine = np.sin(reading.heading), np.cos(reading.heading)
+    x, y, z = reading.lin_vel_world
+    return np.array([cosine * x + sine * y, cosine * y - sine * x, z])
 
 
 def base_lin_vel_world(reading: Reading) -> Vector:
@@ -77,6 +90,13 @@ def base_lin_vel_world(reading: Reading) -> Vector:
 def base_quat(reading: Reading) -> Vector:
     """Orientation of the base, `wxyz`, body to world."""
     return reading.quat
+
+
+def base_rpy(reading: Reading) -> Vector:
+    """Roll, pitch and yaw of the base [rad]: turns about z, then y, then x; each in (-pi, pi]."""
+    m = reading.rotation
+    pitch = np.arcsin(np.clip(-m[2, 0], -1.0, 1.0))
+    return np.array([np.arctan2(m[2, 1], m[2, 2]), pitch, reading.heading])
 
 
 def command(reading: Reading) -> Vector:
@@ -90,9 +110,13 @@ def foot_contact(reading: Reading) -> Vector:
 
 
 def gait_clock(reading: Reading) -> Vector:
-    """Sine and cosine of the gait phase."""
-    angle = 2.0 * np.pi * reading.phase
-    return np.array([np.sin(angle), np.cos(angle)])
+    """Sine and cosine of the gait clock."""
+    return _sine_cosine(reading.clock)
+
+
+def gait_phase(reading: Reading) -> Vector:
+    """Sine and cosine of the gait phase, which is that of standing for small commands."""
+    return _sine_cosine(reading.phase)
 
 
 def joint_pos(reading: Reading) -> Vector:
@@ -115,27 +139,42 @@ def last_action(reading: Reading) -> Vector:
     return reading.last_action
 
 
+def lin_vel_command(reading: Reading) -> Vector:
+    """Forward and left velocity asked for [m/s]."""
+    return reading.command[:2]
+
+
 def projected_gravity(reading: Reading) -> Vector:
     """Unit vector of gravity, body frame; (0, 0, -1) when upright."""
     return -reading.rotation[2]
 
 
+def _sine_cosine(cycles: float) -> Vector:
+    return np.array([np.sin(2.0 * np.pi * cycles), np.cos(2.0 * np.pi * cycles)])
+
+
 SIGNALS: dict[str, Callable[[Reading], Vector]] = {
     signal.__name__: signal
     for signal in (
+        ang_vel_command,
         base_ang_vel,
-        base_euler,
         base_lin_vel,
+        base_lin_vel_heading,
         base_lin_vel_world,
         base_quat,
+        base_rpy,
         command,
         foot_contact,
         gait_clock,
+        gait_phase,
         joint_pos,
         joint_pos_rel,
         joint_vel,
         last_action,
+        lin_vel_command,
         projected_gravity,
     )
 }
 """Signals by name."""
+COMMANDS = {"command", "lin_vel_command", "ang_vel_command"}
+"""Those that the command sets."""

@@ -82,9 +82,11 @@ def test_names_and_shapes_in_the_graph(files):
 
 def test_only_normaliser_and_network_are_inside(files):
     sizes = [48 * 256 + 256, 256 * 128 + 128, 128 * 64 + 64, 64 * 17 + 17]
-    wanted = sum(sizes) + 48 + 48  # weights, mean and spread of the observation
+    # Weights, mean and spread of the observation, units of the action's mean.
+    wanted = sum(sizes) + 48 + 48 + 17
     graph = onnx.load(files["onnx", "fixed"]).graph
-    held = [np.prod(item.dims, dtype=int) for item in graph.initializer]
+    floats = [item for item in graph.initializer if item.data_type == onnx.TensorProto.FLOAT]
+    held = [np.prod(item.dims, dtype=int) for item in floats]
     assert sum(size for size in held if size > 1) == wanted
     assert not any(node.metadata_props or node.doc_string for node in graph.node)
     module = torch.jit.load(files["torchscript", "fixed"])

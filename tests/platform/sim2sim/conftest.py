@@ -101,10 +101,11 @@ def reading():
             "last_action": np.zeros(2),
             "foot_contact": np.zeros(2),
             "command": np.zeros(3),
+            "clock": 0.0,
             "phase": 0.0,
         }
         changed = {
-            name: value if name == "phase" else np.array(value, dtype=float)
+            name: value if name in ("clock", "phase") else np.array(value, dtype=float)
             for name, value in changes.items()
         }
         return Reading(**(still | changed))

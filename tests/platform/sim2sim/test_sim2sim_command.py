@@ -55,7 +55,10 @@ def test_table_and_overrides(stridelab, walker, options):
         (("--command", "fast"), '--command: expected vx,vy,yaw such as 0.5,0,0, got "fast"'),
         (("--command", "1,2"), "--command: expected vx,vy,yaw"),
         (("--command", "1,2,nan"), "--command: expected vx,vy,yaw"),
-        (("--command", "1,0,0"), "the layout has no term for the signal command"),
+        (
+            ("--command", "1,0,0"),
+            "the layout has no term that --command could set (ang_vel_command, ",
+        ),
         (("decimation=0",), 'override "decimation=0": must be at least 1, got 0'),
         (("decimation=5",), "control period is 0.025 s, but it was trained with 0.02 s"),
     ],

@@ -11,7 +11,7 @@ from stridelab.sim2sim.layout import validate
 from stridelab.sim2sim.observation import ObservationBuilder
 from stridelab.sim2sim.plant import build_model, load_plant
 from stridelab.sim2sim.signals import SIGNALS, Reading
-from stridelab_envs.mdp import observations
+from stridelab_envs.mdp import gait_observations, observations
 from stridelab_envs.registry import get_task, make_env
 from stridelab_envs.robots import get_robot
 
@@ -37,9 +37,9 @@ class TestSignals:
         now = reading(quat=quat)
         np.testing.assert_allclose(SIGNALS["projected_gravity"](now), gravity, atol=1e-9)
         if quat[2] != HALF:  # where the nose points straight down, roll and yaw are one
-            np.testing.assert_allclose(SIGNALS["base_euler"](now), euler, atol=1e-9)
+            np.testing.assert_allclose(SIGNALS["base_rpy"](now), euler, atol=1e-9)
         else:
-            assert SIGNALS["base_euler"](now)[1] == pytest.approx(math.pi / 2, abs=1e-6)
+            assert SIGNALS["base_rpy"](now)[1] == pytest.approx(math.pi / 2, abs=1e-6)
 
     def test_yaw_roll_and_pitch_are_turned_in_this_order(self, reading):
         """Rz(0.3) Ry(-0.2) Rx(0.1), multiplied out by MuJoCo."""
@@ -48,7 +48,7 @@ class TestSignals:
             turn = np.zeros(4)
             mujoco.mju_axisAngle2Quat(turn, np.array(axis, dtype=float), angle)
             mujoco.mju_mulQuat(quat, quat.copy(), turn)
-        np.testing.assert_allclose(SIGNALS["base_euler"](reading(quat=quat)), [0.1, -0.2, 0.3])
+        np.testing.assert_allclose(SIGNALS["base_rpy"](reading(quat=quat)), [0.1, -0.2, 0.3])
 
     def test_velocity_in_the_body_frame(self, reading):
         now = reading(quat=(HALF, 0, 0, HALF), lin_vel_world=(0.0, 2.0, 0.5))
@@ -56,8 +56,15 @@ class TestSignals:
 
     def test_clock(self, reading):
         for phase, expected in ((0.0, (0, 1)), (0.25, (1, 0)), (0.5, (0, -1))):
-            value = SIGNALS["gait_clock"](reading(phase=phase))
-            np.testing.assert_allclose(value, expected, atol=1e-9)
+            now = reading(clock=phase, phase=0.3)
+            np.testing.assert_allclose(SIGNALS["gait_clock"](now), expected, atol=1e-9)
+            now = reading(clock=0.3, phase=phase)
+            np.testing.assert_allclose(SIGNALS["gait_phase"](now), expected, atol=1e-9)
+
+    def test_parts_of_the_command(self, reading):
+        now = reading(command=(0.5, -0.1, 0.2))
+        assert SIGNALS["lin_vel_command"](now).tolist() == [0.5, -0.1]
+        assert SIGNALS["ang_vel_command"](now).tolist() == [0.2]
 
     def test_agree_with_the_terms_of_training(self):
         """Two implementations of every name that both know."""
@@ -82,17 +89,20 @@ class TestSignals:
             last_action=state.action[0].double().numpy(),
             foot_contact=np.zeros(2),
             command=np.zeros(3),
-            phase=2.0 * env.control_dt,
+            clock=2.0 * env.control_dt,
+            phase=0.0,
         )
-        common = [name for name in SIGNALS if hasattr(observations, name)]
-        assert len(common) >= 10
+        theirs = vars(observations) | {"base_rpy": gait_observations.base_rpy}
+        common = [name for name in SIGNALS if name in theirs and name != "command"]
+        assert len(common) >= 12
         for name in common:
             params = {"frequency": 2.0} if name == "gait_clock" else {}
-            theirs = getattr(observations, name)(state, **params)[0].numpy()
-            np.testing.assert_allclose(SIGNALS[name](reading), theirs, atol=2e-6, err_msg=name)
+            value = theirs[name](state, **params)[0].numpy()
+            np.testing.assert_allclose(SIGNALS[name](reading), value, atol=2e-6, err_msg=name)
 
-    def test_every_term_of_the_walking_policy_can_be_played(self):
-        terms = get_task("biped_walk").observations["policy"].values()
+    @pytest.mark.parametrize("task", ["biped_walk", "x1_walk", "h1_walk"])
+    def test_every_term_of_a_walking_policy_can_be_played(self, task):
+        terms = get_task(task).observations["policy"].values()
         assert {term.func.__name__ for term in terms} <= SIGNALS.keys()
 
 
@@ -133,6 +143,7 @@ class TestFrame:
             last_action=np.linspace(-1.0, 1.0, 12),
             foot_contact=np.zeros(0),
             command=np.array([0.5, -0.1, 0.2]),
+            clock=0.0,
             phase=1 / 12,
         )
         built = ObservationBuilder(plant.layout, now)
@@ -169,7 +180,7 @@ class TestFrame:
         plant = load_plant(path, shipped_layouts / "humanoid_legs.yaml")
         assert list(plant.joints) == legs
         now = plant.read(
-            command=np.array([0.5, 0.1, 0.4]), phase=0.25, last_action=np.full(joints, 0.3)
+            time=0.2, command=np.array([0.5, 0.1, 0.4]), last_action=np.full(joints, 0.3)
         )
         built = ObservationBuilder(plant.layout, now)
         assert built.frame_size == built.size == width

@@ -4,7 +4,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from stridelab.sim2sim.plant import load_plant
+from stridelab.sim2sim.layout import GaitClockSection
+from stridelab.sim2sim.plant import gait_phases, load_plant
 from stridelab_envs.errors import ConfigError, UserError
 
 GROUND = '<worldbody><geom type="plane" size="5 5 1"/></worldbody>'
@@ -176,7 +177,7 @@ class TestFeet:
         )
 
     def contact(self, built):
-        return built.read(command=np.zeros(3), phase=0.0, last_action=np.zeros(2)).foot_contact
+        return built.read(time=0.0, command=np.zeros(3), last_action=np.zeros(2)).foot_contact
 
     def test_standing_feet_carry_the_weight(self, plant):
         built = self.build(plant)
@@ -201,7 +202,7 @@ class TestFeet:
 
 class TestFall:
     def fallen(self, built):
-        return built.fallen(built.read(command=np.zeros(3), phase=0.0, last_action=np.zeros(2)))
+        return built.fallen(built.read(time=0.0, command=np.zeros(3), last_action=np.zeros(2)))
 
     def test_too_low(self, plant):
         built = plant()
@@ -224,6 +225,30 @@ class TestFall:
         built = plant()
         built.data.qpos[3:7] = [0.0, 0.0, 0.0, 1.0]
         assert not self.fallen(built)
+
+
+class TestClock:
+    CLOCK = GaitClockSection(period=0.8, stand_below=0.05, stand_phase=0.25)
+
+    @pytest.mark.parametrize(
+        ("time", "command", "clock", "phase"),
+        [
+            (0.0, (1, 0, 0), 0.0, 0.0),
+            (0.2, (1, 0, 0), 0.25, 0.25),
+            (0.9, (0, 0, 0.06), 0.125, 0.125),
+            (0.4, (0.03, 0.04, 0), 0.5, 0.25),
+            (0.7, (0, 0, 0), 0.875, 0.25),
+        ],
+    )
+    def test_phases(self, time, command, clock, phase):
+        phases = gait_phases(self.CLOCK, time, np.array(command))
+        assert phases == pytest.approx((clock, phase))
+
+    def test_never_stands(self):
+        assert gait_phases(GaitClockSection(period=0.8), 0.2, np.zeros(3)) == (0.25, 0.25)
+
+    def test_none(self):
+        assert gait_phases(None, 1.0, np.zeros(3)) == (0.0, 0.0)
 
 
 def test_a_simulation_that_blows_up_is_told(plant):
