@@ -18,6 +18,7 @@ from stridelab_envs.mdp.state import State
 from stridelab_envs.mdp.terms import ObservationTerm, RandomizationTerm
 from stridelab_envs.physics import Simulation
 from stridelab_envs.robots import RobotSpec, get_robot
+from stridelab_envs.robots.objects import add_contact_sensors, add_objects
 from stridelab_envs.robots.scene import build_scene
 from stridelab_envs.tasks.config import TaskConfig
 from stridelab_envs.terrain import Terrain
@@ -44,7 +45,8 @@ class Step:
     log: dict[str, Tensor]
     """One value for each episode that ended, ``(num_ended,)``: ``episode/return``,
     ``episode/length`` [steps], ``episode/fell`` (0 or 1), ``reward/<term>`` (weighted, mean per
-    second) and ``metric/<name>`` (mean over the episode; NaN where it was never measured)."""
+    second or per step) and ``metric/<name>`` (mean over the episode or last value; NaN where it was
+    never measured)."""
 
 
 class BatchEnv:
@@ -91,6 +93,7 @@ class BatchEnv:
             self.sim,
             self.robot,
             self.generator,
+            objects=task.objects,
             max_episode_steps=task.max_episode_steps,
             contact_threshold=task.contact_threshold,
             terrain=terrain,
@@ -134,6 +137,7 @@ class BatchEnv:
         """Take over the task's rewards; terms of weight 0 are not computed."""
         self._rewards = {name: term for name, term in self.task.rewards.items() if term.weight}
         self._weights = torch.tensor([[term.weight] for term in self._rewards.values()])
+        self._reward_dt = 1.0 if self.task.rewards_per_step else self.control_dt
 
     def seed(self, seed: int) -> None:
         """Start the random draws afresh; what has been drawn already stays."""
@@ -176,6 +180,7 @@ class BatchEnv:
         terminated[failed] = True
         truncated = (state.episode_step >= self.max_episode_steps) & ~terminated
         reward = self._reward(failed)
+        state.terminated, state.reward = terminated, reward
         self._measure()
         self._steps += 1.0
         for command in state.commands.values():
@@ -269,7 +274,7 @@ class BatchEnv:
         return terminated
 
     def _reward(self, failed: Tensor) -> Tensor:
-        """Weighted sum of the terms times the control period; zero where physics failed."""
+        """Weighted sum of the terms, times the period of their rate; zero where physics failed."""
         values = []
         for term in self._rewards.values():
             value = term.func(self.state, **term.params)
@@ -279,7 +284,7 @@ class BatchEnv:
         weighted = torch.stack(values) * self._weights
         weighted[:, failed] = 0.0
         self._reward_sums += weighted
-        reward = weighted.sum(dim=0) * self.control_dt
+        reward = weighted.sum(dim=0) * self._reward_dt
         if self.task.only_positive_rewards:
             reward = reward.clamp(min=0.0)
         self._return += reward
@@ -290,6 +295,9 @@ class BatchEnv:
             term = self.task.metrics[name]
             value = term.func(self.state, **term.params)
             measured = ~value.isnan()
+            if term.over_episode == "last":
+                self._metric_sums[row, measured] = 0.0
+                self._metric_counts[row, measured] = 0.0
             self._metric_sums[row] += value.masked_fill(~measured, 0.0)
             self._metric_counts[row] += measured
 
@@ -322,6 +330,8 @@ class BatchEnv:
             sim.qpos[ids, base : base + 2] = start
             sim.qpos[ids, base + 2] += state.terrain.highest(start)
         state.lags.reset(ids)
+        for command in state.commands.values():
+            command.prepare(state, ids)
         sim.forward(ids)
         state.reset(ids)
         for command in state.commands.values():
@@ -372,6 +382,8 @@ def _build_model(task: TaskConfig, robot: RobotSpec, terrain: Terrain | None) ->
         for term in task.randomization.values()
         if term.prepare is not None
     ]
+    additions.append(partial(add_objects, names=task.objects))
+    additions.append(partial(add_contact_sensors, bodies=task.contact_bodies))
     model = build_scene(robot.mjcf, terrain=terrain, additions=additions)
     task.set_physics(model)
     return model

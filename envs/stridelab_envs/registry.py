@@ -17,6 +17,17 @@ from stridelab_envs.tasks.h1_reach import h1_reach
 from stridelab_envs.tasks.h1_squat import h1_squat
 from stridelab_envs.tasks.h1_step import h1_step
 from stridelab_envs.tasks.h1_walk import h1_walk
+from stridelab_envs.tasks.manipulation import (
+    h1_ball,
+    h1_box,
+    h1_button,
+    h1_cabinet,
+    h1_carry,
+    h1_lift,
+    h1_multitask,
+    h1_reach_task,
+    h1_transfer,
+)
 from stridelab_envs.tasks.x1_walk import x1_walk
 
 TaskFactory = Callable[[], TaskConfig]
@@ -74,5 +85,21 @@ def make_env(
     )
 
 
-for _factory in (biped_walk, h1_walk, h1_reach, h1_squat, h1_step, x1_walk):
+for _factory in (
+    biped_walk,
+    h1_walk,
+    h1_reach,
+    h1_squat,
+    h1_step,
+    h1_reach_task,
+    h1_button,
+    h1_cabinet,
+    h1_ball,
+    h1_box,
+    h1_transfer,
+    h1_lift,
+    h1_carry,
+    h1_multitask,
+    x1_walk,
+):
     register_task(_factory().id, _factory)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # the state holds the commands
 
 Ranges = Mapping[str, Sequence[float]]
 """Column name to ``[low, high]``."""
+FOREVER = (math.inf, math.inf)
+"""Resampling time of a command that holds for a whole episode."""
 
 
 class Command:
@@ -57,6 +59,9 @@ class Command:
         """Return the values of column ``name``, ``(num_envs,)``."""
         return self.value[:, self.names.index(name)]
 
+    def prepare(self, state: State, ids: Tensor) -> None:
+        """Change the physics state in which episodes of environments ``ids (k,)`` start."""
+
     def tick(self, state: State) -> None:
         """Take in the step just made; rewards and metrics are computed next."""
         self.time_left -= state.dt
@@ -96,6 +101,23 @@ class Command:
         """Take over what :meth:`get_state` returned."""
         for name, value in state.items():
             setattr(self, name, value.clone() if torch.is_tensor(value) else value)
+
+
+class ExternalCommand(Command):
+    """Numbers that whoever drives the robot writes into :attr:`value`; zero in a new episode.
+
+    Args:
+        state: The robots that are driven.
+        ranges: As of :class:`Command`; they name the columns.
+    """
+
+    def __init__(self, state: State, *, ranges: Ranges) -> None:
+        super().__init__(state, ranges=ranges, resampling_time=FOREVER)
+
+    def draw(self, state: State, ids: Tensor) -> None:
+        """Forget what environments ``ids (k,)`` were told."""
+        self.value[ids] = 0.0
+        self.time_left[ids] = math.inf
 
 
 CommandT = TypeVar("CommandT", bound=Command)

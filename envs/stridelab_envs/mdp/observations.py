@@ -68,6 +68,24 @@ def base_height(state: State) -> Tensor:
     return state.base_height.unsqueeze(1)
 
 
+def base_heading(state: State) -> Tensor:
+    """Yaw of the base's x axis about the world's z axis [rad]."""
+    return state.base_heading.unsqueeze(1)
+
+
+def wrist_pos(state: State) -> Tensor:
+    """Positions of the wrists [m], left xyz, right xyz, in the frame of the wrists' command.
+
+    That frame has the base's heading and its origin on the ground under the base.
+    """
+    return state.in_base_heading(state.wrist_pos).flatten(1)
+
+
+def foot_pos(state: State) -> Tensor:
+    """Positions of the feet [m], left xyz, right xyz, world frame."""
+    return state.foot_pos.flatten(1)
+
+
 def foot_contact(state: State) -> Tensor:
     """One for each foot on the ground, else zero."""
     return state.feet.contact.float()
@@ -82,6 +100,11 @@ def gait_clock(state: State, frequency: float) -> Tensor:
 def command(state: State, name: str) -> Tensor:
     """The command called ``name``, as drawn."""
     return state.commands[name].value
+
+
+def command_columns(state: State, name: str, columns: tuple[str, ...]) -> Tensor:
+    """Some columns of the command called ``name``."""
+    return torch.stack([state.commands[name].column(column) for column in columns], dim=1)
 
 
 def mean_velocity(state: State, name: str) -> Tensor:

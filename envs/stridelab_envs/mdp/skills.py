@@ -1,7 +1,8 @@
 """Commands of the H1's skills besides walking: wrists, height of the base, one foot.
 
-Each turns the numbers that were drawn into a target, so that whoever sends the numbers (an
-experiment, a high-level policy) and whoever is rewarded for them mean the same place.
+Each turns the numbers that were drawn into a target. The functions below the classes do so without
+an environment, so that whoever sends the numbers (an experiment, a high-level policy) and whoever
+is rewarded for them mean the same place.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import mujoco
 import torch
 from torch import Tensor
 
+from stridelab_envs.errors import ConfigError
 from stridelab_envs.mdp.commands import Command, Ranges
 from stridelab_envs.mdp.math import from_heading, to_heading
 
 if TYPE_CHECKING:
     from stridelab_envs.mdp.state import State
+    from stridelab_envs.robots.spec import RobotSpec
 
 
 class WristCommand(Command):
@@ -45,14 +48,13 @@ class WristCommand(Command):
         reach: float,
     ) -> None:
         super().__init__(state, ranges=ranges, resampling_time=resampling_time)
-        data = _standing(state)
-        model, base = state.sim.model, state.robot.base_body
-        origin = torch.tensor(data.body(base).xpos) * torch.tensor([1.0, 1.0, 0.0])
-        wrists = torch.tensor([data.site(site).xpos.tolist() for site in state.robot.wrists])
-        centres = torch.tensor([data.xpos[model.body(name).id].tolist() for name in shoulders])
-        self.default = (wrists - origin).float()
+        model = state.sim.model
+        self.default = standing_wrists(model, state.robot)
         """Wrists of the standing robot in the frame of the command [m], ``(2, 3)``."""
-        self._shoulders = (centres - origin).float()
+        data = _standing(model, state.robot)
+        self._shoulders = torch.tensor(
+            [data.body(name).xpos.tolist() for name in shoulders], dtype=torch.float32
+        )
         self._reach = reach
 
     def target(self) -> Tensor:
@@ -61,7 +63,8 @@ class WristCommand(Command):
 
     def error(self, state: State) -> Tensor:
         """Return wrists minus targets in the frame of the command [m], ``(num_envs, 2, 3)``."""
-        return state.in_base_heading(state.wrist_pos) - self.target()
+        wrists = state.in_base_heading(state.wrist_pos)
+        return wrist_error(wrists, self.default, self.value)
 
     def reachable(self) -> Tensor:
         """Say for each wrist whether its target lies within reach, ``(num_envs, 2)`` bool."""
@@ -73,7 +76,7 @@ class HeightCommand(Command):
 
     def error(self, state: State) -> Tensor:
         """Return height minus command [m], ``(num_envs, 1)``."""
-        return state.base_height.unsqueeze(1) - self.value
+        return height_error(state.base_height.unsqueeze(1), self.value)
 
     def knee(self, leg: float, above: float) -> Tensor:
         """Return the knee angle [rad] at which an upright robot has the height, ``(num_envs,)``.
@@ -100,6 +103,8 @@ class FootCommand(Command):
         spread_y: Least and largest distance [m] of the feet across the heading.
     """
 
+    COLUMNS = ("dx", "dy", "foot")
+
     def __init__(
         self,
         state: State,
@@ -110,6 +115,8 @@ class FootCommand(Command):
         spread_y: Sequence[float],
     ) -> None:
         super().__init__(state, ranges=ranges, resampling_time=resampling_time)
+        if self.names != self.COLUMNS:
+            raise ConfigError("ranges", f"must name {', '.join(self.COLUMNS)} in this order")
         self._spread_x = spread_x
         self._spread_y = (float(spread_y[0]), float(spread_y[1]))
         self.targets = torch.zeros(state.num_envs, 2, 3)
@@ -134,31 +141,77 @@ class FootCommand(Command):
 
     def place(self, feet: Tensor, yaw: Tensor, value: Tensor) -> Tensor:
         """Return the targets for anchors ``feet (k, 2, 3)``, headings and commands."""
-        right = value[:, self.names.index("foot")] >= 0.0
-        rows = torch.arange(feet.shape[0])
-        moving = right.long()
-        # From the foot that stays to the one that moves, left of it positive in the heading frame.
-        stays = feet[rows, 1 - moving]
-        between = to_heading(yaw, feet[rows, moving] - stays)
-        side = torch.where(right, -1.0, 1.0)
-        x = (between[:, 0] + value[:, 0]).clamp(-self._spread_x, self._spread_x)
-        y = ((between[:, 1] + value[:, 1]) * side).clamp(*self._spread_y) * side
-        goal = stays + from_heading(yaw, torch.stack([x, y, torch.zeros_like(x)], dim=1))
-        targets = feet.clone()
-        targets[rows, moving] = goal
-        return targets
+        return foot_targets(feet, yaw, value, self._spread_x, self._spread_y)
 
     def error(self, state: State) -> Tensor:
         """Return feet minus targets in the heading frame [m], ``(num_envs, 2, 2)``."""
-        offset = to_heading(state.base_heading.unsqueeze(1), state.foot_pos - self.targets)
-        return offset[..., :2]
+        return foot_error(state.foot_pos, self.targets, state.base_heading)
 
 
-def _standing(state: State) -> mujoco.MjData:
-    """Return the robot standing in its default pose, with kinematics."""
-    model = state.sim.model
+def wrist_error(wrists: Tensor, default: Tensor, value: Tensor) -> Tensor:
+    """Return wrists minus targets [m], ``(n, 2, 3)``.
+
+    Args:
+        wrists: Wrists in the frame of :class:`WristCommand` [m], ``(n, 2, 3)``.
+        default: Those of the standing robot, ``(2, 3)``; see :func:`standing_wrists`.
+        value: Commands, ``(n, 6)``.
+    """
+    return wrists - (default + value.unflatten(1, (2, 3)))
+
+
+def height_error(height: Tensor, value: Tensor) -> Tensor:
+    """Return the base's ``height (n, 1)`` minus commands ``value (n, 1)`` [m], ``(n, 1)``."""
+    return height - value
+
+
+def foot_targets(
+    feet: Tensor, yaw: Tensor, value: Tensor, spread_x: float, spread_y: Sequence[float]
+) -> Tensor:
+    """Return where the feet are to be [m], world frame, ``(n, 2, 3)``; z is not used.
+
+    Args:
+        feet: Where they are when the command is given [m], world frame, ``(n, 2, 3)``.
+        yaw: Heading of the base then [rad], ``(n,)``.
+        value: Commands ``dx``, ``dy``, ``foot``, ``(n, 3)``; as of :class:`FootCommand`.
+        spread_x: As of :class:`FootCommand`.
+        spread_y: Likewise.
+    """
+    right = value[:, 2] >= 0.0
+    rows = torch.arange(feet.shape[0], device=feet.device)
+    moving = right.long()
+    # From the foot that stays to the one that moves, left of it positive in the heading frame.
+    stays = feet[rows, 1 - moving]
+    between = to_heading(yaw, feet[rows, moving] - stays)
+    side = torch.where(right, -1.0, 1.0)
+    x = (between[:, 0] + value[:, 0]).clamp(-spread_x, spread_x)
+    y = ((between[:, 1] + value[:, 1]) * side).clamp(*spread_y) * side
+    goal = stays + from_heading(yaw, torch.stack([x, y, torch.zeros_like(x)], dim=1))
+    targets = feet.clone()
+    targets[rows, moving] = goal
+    return targets
+
+
+def foot_error(feet: Tensor, targets: Tensor, yaw: Tensor) -> Tensor:
+    """Return feet minus targets ``(n, 2, 3)`` in the frame of heading ``yaw (n,)``, ``(n, 2, 2)``.
+
+    Planar, in [m].
+    """
+    return to_heading(yaw.unsqueeze(1), feet - targets)[..., :2]
+
+
+def standing_wrists(model: mujoco.MjModel, robot: RobotSpec) -> Tensor:
+    """Return the wrists of the standing robot in the frame of :class:`WristCommand` [m], (2, 3)."""
+    data = _standing(model, robot)
+    wrists = [data.site(site).xpos.tolist() for site in robot.wrists]
+    return torch.tensor(wrists, dtype=torch.float32)
+
+
+def _standing(model: mujoco.MjModel, robot: RobotSpec) -> mujoco.MjData:
+    """Return the robot standing at the world's origin in its default pose, with kinematics."""
     data = mujoco.MjData(model)
-    data.qpos[state.base_slices[0].start + 2] = state.robot.home_height
-    data.qpos[state.joint_slices[0]] = state.robot.default_pose
+    base = int(model.jnt_qposadr[model.body(robot.base_body).jntadr[0]])
+    data.qpos[base : base + 7] = (0.0, 0.0, robot.home_height, 1.0, 0.0, 0.0, 0.0)
+    for joint, angle in zip(robot.joints, robot.default_pose, strict=True):
+        data.joint(joint).qpos = angle
     mujoco.mj_kinematics(model, data)
     return data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import mujoco
@@ -22,6 +22,7 @@ from stridelab_envs.mdp.math import (
     rotate_inverse,
     to_heading,
 )
+from stridelab_envs.mdp.objects import Objects
 from stridelab_envs.mdp.pushes import Push
 from stridelab_envs.physics import Simulation
 from stridelab_envs.robots.spec import RobotSpec
@@ -57,6 +58,7 @@ class State:
         *,
         max_episode_steps: int,
         terrain: Terrain | None = None,
+        objects: Sequence[str] = (),
         contact_threshold: float = 1.0,
         min_stance_time: float = 0.06,
         min_switch_interval: float = 0.0,
@@ -85,6 +87,8 @@ class State:
         self._foot_force = torch.tensor(
             [model.sensor(f"{foot}_contact").adr[0] + 3 for foot in robot.feet]
         )
+        self.objects = Objects(sim, objects)
+        """What the scene holds besides the robot."""
         count, actions = self.num_envs, robot.num_joints
         self.default_pose = torch.tensor(robot.default_pose)
         """Standing pose [rad], ``(num_joints,)``."""
@@ -115,6 +119,10 @@ class State:
         self.foot_lift = torch.zeros(count, len(robot.feet))
         """Height [m] each foot has gained since it last touched the ground."""
         self._lift_from = torch.zeros(count, len(robot.feet))
+        self.terminated = torch.zeros(count, dtype=torch.bool)
+        """Whether this step ended the episode in failure; known to metrics, ``(num_envs,)``."""
+        self.reward = torch.zeros(count)
+        """Reward of this step; known to metrics, ``(num_envs,)``."""
         self.commands: dict[str, Command] = {}
         """What the policy is asked to do, by name; the environment fills and advances them."""
         self.episode_step = torch.zeros(count, dtype=torch.long)
@@ -185,7 +193,8 @@ class State:
         for name in _PARTS:
             getattr(self, name).set_state(state[name])
 
-    def _once(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+    def once(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        """Return ``compute()``, which is called at most once a step for each ``name``."""
         if name not in self._cache:
             self._cache[name] = compute()
         return self._cache[name]
@@ -232,7 +241,7 @@ class State:
     @property
     def base_height(self) -> Tensor:
         """Height of the base frame's origin above the ground under it [m], ``(num_envs,)``."""
-        return self._once(
+        return self.once(
             "base_height", lambda: self.base_pos[:, 2] - self.ground_height(self.base_pos)
         )
 
@@ -257,7 +266,7 @@ class State:
     @property
     def base_lin_vel(self) -> Tensor:
         """Linear velocity of the base [m/s], body frame, ``(num_envs, 3)``."""
-        return self._once(
+        return self.once(
             "base_lin_vel", lambda: rotate_inverse(self.base_quat, self.base_lin_vel_world)
         )
 
@@ -270,36 +279,38 @@ class State:
     @property
     def base_rpy(self) -> Tensor:
         """Roll, pitch and yaw of the base [rad], as of ``roll_pitch_yaw``, ``(num_envs, 3)``."""
-        return self._once("base_rpy", lambda: roll_pitch_yaw(self.base_quat))
+        return self.once("base_rpy", lambda: roll_pitch_yaw(self.base_quat))
 
     @property
     def projected_gravity(self) -> Tensor:
         """Unit vector of gravity, body frame, ``(num_envs, 3)``."""
-        return self._once("projected_gravity", lambda: gravity_direction(self.base_quat))
+        return self.once("projected_gravity", lambda: gravity_direction(self.base_quat))
 
     @property
     def base_heading(self) -> Tensor:
         """Yaw of the base's x axis about the world's z axis [rad], ``(num_envs,)``."""
-        return self._once("base_heading", lambda: heading(self.base_quat))
+        return self.once("base_heading", lambda: heading(self.base_quat))
 
     @property
     def base_lin_vel_heading(self) -> Tensor:
         """Linear velocity of the base [m/s], heading frame, ``(num_envs, 3)``."""
-        return self._once(
-            "base_lin_vel_heading", lambda: to_heading(self.base_heading, self.base_lin_vel_world)
-        )
+        return self.once("base_lin_vel_heading", lambda: self.in_heading(self.base_lin_vel_world))
 
     @property
     def yaw_rate(self) -> Tensor:
         """Angular velocity of the base about the world's z axis [rad/s], ``(num_envs,)``."""
-        return self._once(
+        return self.once(
             "yaw_rate", lambda: -(self.base_ang_vel * self.projected_gravity).sum(dim=1)
         )
 
     @property
     def wrist_pos(self) -> Tensor:
         """Positions of the wrists [m], world frame, ``(num_envs, num_wrists, 3)``."""
-        return self._once("wrist_pos", lambda: self.sim.read("site_xpos")[:, self._wrist_sites])
+        return self.once("wrist_pos", lambda: self.sim.read("site_xpos")[:, self._wrist_sites])
+
+    def in_heading(self, vector: Tensor) -> Tensor:
+        """Turn world vectors ``(num_envs, 3)`` into the base's heading frame."""
+        return to_heading(self.base_heading, vector)
 
     def in_base_heading(self, points: Tensor) -> Tensor:
         """Return world points ``(num_envs, n, 3)`` [m] relative to the base, in its heading frame.
@@ -314,17 +325,17 @@ class State:
     def foot_force(self) -> Tensor:
         """Vertical ground reaction [N], positive upwards, ``(num_envs, num_feet)``."""
         # The sensor reports the force the foot exerts: downwards is negative.
-        return self._once("foot_force", lambda: -self.sim.read("sensordata")[:, self._foot_force])
+        return self.once("foot_force", lambda: -self.sim.read("sensordata")[:, self._foot_force])
 
     @property
     def foot_pos(self) -> Tensor:
         """Positions of the foot bodies' frames [m], world frame, ``(num_envs, num_feet, 3)``."""
-        return self._once("foot_pos", lambda: self.sim.read("xpos")[:, self._foot_bodies])
+        return self.once("foot_pos", lambda: self.sim.read("xpos")[:, self._foot_bodies])
 
     @property
     def foot_quat(self) -> Tensor:
         """Orientations of the foot bodies, ``wxyz``, ``(num_envs, num_feet, 4)``."""
-        return self._once("foot_quat", lambda: self.sim.read("xquat")[:, self._foot_bodies])
+        return self.once("foot_quat", lambda: self.sim.read("xquat")[:, self._foot_bodies])
 
     def body_pos(self, bodies: tuple[str, ...]) -> Tensor:
         """Positions of ``bodies``' frames [m], world frame, ``(num_envs, len(bodies), 3)``."""
@@ -333,9 +344,10 @@ class State:
         return self.sim.read("xpos")[:, self._body_ids[bodies]]
 
     def contact_force(self, body: str) -> Tensor:
-        """Force between a body and the ground [N], ``(num_envs, 3)``; its sign is the sensor's.
+        """Force between a body and what it touches [N], ``(num_envs, 3)``; sign as the sensor's.
 
-        The robot's model has a contact sensor ``<body>_contact`` as its feet do.
+        The robot's model has a contact sensor ``<body>_contact`` as its feet do, or the task names
+        the body among its ``contact_bodies``.
         """
         start = int(self.sim.model.sensor(f"{body}_contact").adr[0]) + 1
         return self.sim.read("sensordata")[:, start : start + 3]
@@ -343,7 +355,7 @@ class State:
     @property
     def foot_vel(self) -> Tensor:
         """Velocities of the foot bodies' frames [m/s], world frame, ``(num_envs, num_feet, 3)``."""
-        return self._once("foot_vel", self._compute_foot_vel)
+        return self.once("foot_vel", self._compute_foot_vel)
 
     def _compute_foot_vel(self) -> Tensor:
         # MuJoCo's cvel is (angular, linear) at the centre of mass of the kinematic tree.
@@ -354,7 +366,7 @@ class State:
     @property
     def episode_time(self) -> Tensor:
         """Time since the start of the episode [s], ``(num_envs,)``."""
-        return self._once("episode_time", lambda: self.episode_step * self.dt)
+        return self.once("episode_time", lambda: self.episode_step * self.dt)
 
     def joint_ids(self, names: tuple[str, ...]) -> list[int]:
         """Return the places of joints or joint groups ``names`` in a joint vector.

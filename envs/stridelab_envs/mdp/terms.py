@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor
 
@@ -17,7 +17,10 @@ TermFunction = Callable[..., Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class RewardTerm:
-    """One reward: ``weight * clip(func(state, **params))`` per second of simulated time."""
+    """One reward: ``weight * clip(func(state, **params))`` per second of simulated time.
+
+    Per control step instead in a task with ``rewards_per_step``.
+    """
 
     func: TermFunction
     weight: float = 1.0
@@ -41,11 +44,13 @@ class ObservationTerm:
 class StateTerm:
     """A termination (boolean) or a metric (float) computed from the state.
 
-    A metric is averaged over the steps of an episode in which it is not NaN.
+    Steps in which a metric is NaN do not count.
     """
 
     func: TermFunction
     params: Mapping[str, Any] = field(default_factory=dict)
+    over_episode: Literal["mean", "last"] = "mean"
+    """What an episode reports of a metric: its mean over the steps, or its last value."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,17 @@ logger = logging.getLogger(__name__)
 
 _STAGE_VEL = int(mujoco.mjtStage.mjSTAGE_VEL)
 _STAGE_NONE = int(mujoco.mjtStage.mjSTAGE_NONE)
-_STATE_FIELDS = ("time", "qpos", "qvel", "act", "history", "qacc_warmstart", "ctrl")
+_STATE_FIELDS = (
+    "time",
+    "qpos",
+    "qvel",
+    "act",
+    "history",
+    "qacc_warmstart",
+    "ctrl",
+    "mocap_pos",
+    "mocap_quat",
+)
 """Fields that together decide how the simulations go on."""
 _MODEL = "model."
 """Prefix of model fields in a saved state."""
@@ -35,9 +45,9 @@ def available_cores() -> int:
 class Simulation:
     """``num_envs`` simulations of one model; fields are read as float32 tensors.
 
-    State fields (``qpos``, ``qvel``, ``ctrl``) are live float64 views of MuJoCo's own rows, written
-    in place. Derived fields (``xpos``, ``sensordata``, ...) are current after :meth:`step`:
-    positions and velocities at the new state, forces from the last substep.
+    State fields (``qpos``, ``qvel``, ``ctrl``, ``mocap_pos``) are live float64 views of MuJoCo's
+    own rows, written in place. Derived fields (``xpos``, ``sensordata``, ...) are current after
+    :meth:`step`: positions and velocities at the new state, forces from the last substep.
 
     Args:
         model: The compiled model; its ``opt.timestep`` is the physics step [s].
@@ -69,6 +79,7 @@ class Simulation:
         self.qpos = torch.from_numpy(self.batch.bind("qpos"))
         self.qvel = torch.from_numpy(self.batch.bind("qvel"))
         self.ctrl = torch.from_numpy(self.batch.bind("ctrl"))
+        self.mocap_pos = torch.from_numpy(self.batch.bind("mocap_pos"))
         self._before_qpos = self.qpos.clone()
         self._before_qvel = self.qvel.clone()
         self._model_fields: dict[str, Tensor] = {}

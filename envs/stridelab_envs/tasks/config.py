@@ -61,6 +61,10 @@ class TaskConfig:
     """Time [s] a foot must carry the robot alone to count as the stance foot."""
     min_switch_interval: float = 0.0
     """Least time [s] between two counted changes of the stance foot."""
+    objects: tuple[str, ...] = ()
+    """What the scene holds besides the robot, by name; see ``robots/objects.py``."""
+    contact_bodies: tuple[str, ...] = ()
+    """Bodies of the robot whose contact forces terms may ask for; the feet are always known."""
     commands: Mapping[str, CommandTerm] = field(default_factory=dict)
     """What the policy is asked to do."""
     observations: Mapping[str, Mapping[str, ObservationTerm]]
@@ -71,6 +75,8 @@ class TaskConfig:
     """Reward terms; a term of weight 0 is not computed."""
     reward_presets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Named sets of reward weights; terms a preset does not name have weight 0."""
+    rewards_per_step: bool = False
+    """Rewards are amounts a control step instead of a second."""
     only_positive_rewards: bool = False
     """Clip the sum of rewards at zero from below."""
     terminations: Mapping[str, StateTerm] = field(default_factory=dict)
@@ -259,6 +265,7 @@ _SCALARS: dict[str, Callable[[str, Any], Any]] = {
     "contact_threshold": partial(number, low=0.0),
     "min_stance_time": _positive,
     "min_switch_interval": partial(number, low=0.0),
+    "rewards_per_step": _flag,
     "only_positive_rewards": _flag,
 }
 

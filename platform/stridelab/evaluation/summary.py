@@ -46,7 +46,7 @@ class Evaluation:
 
     def flat(self) -> dict[str, Any]:
         """Return label, episodes and metrics by their short names, and the rewards, for JSON."""
-        metrics = {name.rpartition("/")[2]: value for name, value in self.metrics.items()}
+        metrics = {name.partition("/")[2]: value for name, value in self.metrics.items()}
         return {
             "policy": self.label,
             "episodes": self.episodes,

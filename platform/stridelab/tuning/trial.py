@@ -116,7 +116,7 @@ class Trial(tune.Trainable):
             num_threads=self.num_threads,
             squared_errors=policy.squared_errors,
         )
-        return {f"eval/{name.split('/')[-1]}": v for name, v in evaluation.metrics.items()}
+        return {f"eval/{name.partition('/')[2]}": v for name, v in evaluation.metrics.items()}
 
     @property
     def _module(self) -> Any:

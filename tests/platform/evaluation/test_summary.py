@@ -48,6 +48,11 @@ class TestJson:
         text = an_evaluation(metrics={"episode/return": math.nan}).to_json()
         assert json.loads(text)["metrics"] == {"episode/return": None}
 
+    def test_short_names_keep_what_tells_two_metrics_apart(self):
+        metrics = {"episode/return": 2.0, "metric/success/reach": 0.5, "metric/error/reach": 0.1}
+        flat = an_evaluation(metrics=metrics, std={}).flat()
+        assert (flat["return"], flat["success/reach"], flat["error/reach"]) == (2.0, 0.5, 0.1)
+
     def test_write_makes_the_folder(self, tmp_path):
         path = tmp_path / "deep" / "evaluation.json"
         an_evaluation().write(path)
