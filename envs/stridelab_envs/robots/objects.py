@@ -11,6 +11,7 @@ Sizes are full sizes in [m], x forward, y left, z up.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import mujoco
 
