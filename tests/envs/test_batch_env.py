@@ -71,7 +71,7 @@ def test_layouts_cover_their_groups_without_holes(task_id):
             assert columns.start == end, name
             assert columns.stop > columns.start, name
             end = columns.stop
-        assert env.observation_sizes[group] == end
+        assert env.observation_sizes[group] == end * env.history[group]
 
 
 @each_task

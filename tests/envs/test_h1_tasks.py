@@ -211,7 +211,6 @@ class TestRecordedStates:
         assert np.isfinite(arrays["qpos"]).all()
         assert np.isfinite(arrays["qvel"]).all()
 
-    @pytest.mark.xfail(strict=True, reason="only walking has been recorded so far")
     def test_all_skills_have_led_there(self, arrays):
         assert set(arrays["skill"].tolist()) == {0, 1, 2, 3}
 

@@ -17,9 +17,9 @@ from stridelab_envs.mdp.terms import (
     RewardTerm,
     StateTerm,
 )
-from stridelab_envs.registry import get_task, task_ids
+from stridelab_envs.registry import get_task
 
-H1_TASKS = [task_id for task_id in task_ids() if task_id.startswith("h1_")]
+H1_SKILLS = ["h1_walk", "h1_reach", "h1_squat", "h1_step"]
 
 
 def commanded(task):
@@ -256,7 +256,7 @@ def play(env, steps, seed):
     return seen
 
 
-@pytest.mark.parametrize("task_id", H1_TASKS)
+@pytest.mark.parametrize("task_id", H1_SKILLS)
 def test_what_was_saved_goes_on_alike(make_h1, task_id):
     source, target = (busy(make_h1, task_id, seed) for seed in (1, 2))
     play(source, 20, seed=0)

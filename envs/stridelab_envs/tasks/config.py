@@ -381,7 +381,7 @@ _CHANGE: dict[str, Callable[[str, Any, Any], Any]] = {
 def _with_params(path: str, term: TermT, settings: Mapping[str, Any]) -> TermT:
     """Change parameters the term has already; a number stays a number."""
     params: dict[str, Any] = dict(term.params)
-    own: list[str] = [f.name for f in fields(term) if f.name not in ("func", "params")]
+    own: list[str] = [f.name for f in fields(term) if f.name not in ("func", "params", "prepare")]
     if getattr(term, "interval_s", ()) is None:  # what happens at the start is not repeated
         own.remove("interval_s")
     for name, value in settings.items():
