@@ -49,6 +49,15 @@ def task_ids() -> list[str]:
     return _tasks.names()
 
 
+def find_factory(task_id: str) -> TaskFactory:
+    """Return the function that makes a task.
+
+    Raises:
+        ConfigError: If there is no such task; the message names the nearest and all known ones.
+    """
+    return _tasks.find(task_id, "id")
+
+
 def get_task(task_id: str) -> TaskConfig:
     """Return the config of a task.
 
@@ -56,7 +65,7 @@ def get_task(task_id: str) -> TaskConfig:
         ConfigError: If there is no such task; the message names the nearest and all known ones.
         UserError: If an installed package offers something else than a task of this id.
     """
-    factory = _tasks.find(task_id, "id")
+    factory = find_factory(task_id)
     task = factory() if callable(factory) else factory
     if not isinstance(task, TaskConfig) or task.id != task_id:
         offered = task.id if isinstance(task, TaskConfig) else type(task).__name__

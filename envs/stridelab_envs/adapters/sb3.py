@@ -74,6 +74,8 @@ class StableBaselinesEnv(VecEnv):
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Return an attribute of the environments, the same for each."""
+        if attr_name == "render_mode":  # it is asked for, and absent
+            return [None] * len(self._indices(indices))
         return [getattr(self.batch_env, attr_name)] * len(self._indices(indices))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
