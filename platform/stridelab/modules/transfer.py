@@ -74,7 +74,7 @@ def transfer_weights(
 
 
 def _check_same_functions(source: ActorCritic, target: ActorCritic) -> None:
-    theirs, ours = source.model_config["activation"], target.model_config["activation"]
+    theirs, ours = (module.model_config.get("activation") for module in (source, target))
     if theirs != ours:
         raise UserError(
             f"train.start_from: model.activation is {theirs} in the policy, {ours} here"
