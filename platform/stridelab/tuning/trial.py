@@ -108,7 +108,7 @@ class Trial(tune.Trainable):
             return {}
         policy = Policy(self._module, {})
         evaluation = evaluate(
-            policy.act,
+            policy.controller,
             self.experiment.task_config(),
             episodes=episodes,
             seed=EVALUATION_SEED,
