@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from stridelab.experiment.paths import named_file
 from stridelab.experiment.sections import HierarchicalSection
 from stridelab.modules.hierarchical import WEIGHTS
 from stridelab.skills.description import describe_skills, skill_weights
@@ -21,7 +21,7 @@ def hierarchical_config(model: HierarchicalSection, task: TaskConfig) -> dict[st
         UserError: The skills cannot be read, do not fit the task, or the curriculum names a
             command that none of them has.
     """
-    skills = load_skills(Path(model.skills))
+    skills = load_skills(named_file(model.skills))
     env = make_env(task, num_envs=1, seed=0, num_threads=1)
     return {
         "actor_hidden": list(model.actor_hidden),

@@ -61,6 +61,15 @@ def test_a_missing_skills_file(tiny_experiment, hierarchical):
         module_config(experiment.model, experiment.task_config())
 
 
+def test_relative_files_start_where_the_study_was_started(
+    tiny_experiment, hierarchical, skills_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TUNE_ORIG_WORKING_DIR", str(skills_folder))
+    monkeypatch.chdir(tmp_path)
+    experiment = tiny_experiment(**hierarchical, model__skills="five.yaml")
+    assert len(module_config(experiment.model, experiment.task_config())["skills"]) == 5
+
+
 def test_a_sweep_over_its_settings(tiny_experiment, hierarchical):
     sweep = {"parameters": {"model.hold_steps": [1, 3, 10], "model.residual.clip": [0.0, 0.1]}}
     assert tiny_experiment(**hierarchical, sweep=sweep).sweep is not None

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 from stridelab.cli.main import app
 from stridelab.export.bundle import DESCRIPTION, describe_env, load_bundle, save_bundle
+from stridelab.export.writer import export_policy
 from stridelab.modules.hierarchical import Hierarchical
+from stridelab_envs.errors import UserError
 
 
 @pytest.fixture
@@ -48,6 +50,13 @@ def test_the_description_names_the_skills(bundle):
     skills = description["model_config"]["skills"]
     assert [skill["name"] for skill in skills] == ["walk", "reach", "squat", "step"]
     assert "skill_weights" not in description["model_config"]
+
+
+def test_it_is_not_exported_as_a_graph(bundle, tmp_path):
+    path = tmp_path / "policy.onnx"
+    with pytest.raises(UserError, match="a hierarchical policy remembers from step to step"):
+        export_policy(load_bundle(bundle[0]), path, format="onnx", batch="free")
+    assert not path.exists()
 
 
 def test_it_can_be_evaluated(bundle):
