@@ -62,4 +62,4 @@ def test_it_is_not_exported_as_a_graph(bundle, tmp_path):
 def test_it_can_be_evaluated(bundle):
     result = CliRunner().invoke(app, ["evaluate", str(bundle[0]), "--episodes", "2", "--json"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["episode/length"] == 12.0
+    assert json.loads(result.stdout)["length"] == 12.0
