@@ -296,7 +296,7 @@ def _installed_module(value: Any) -> ModelSection:
 AnyModel = Annotated[
     Annotated[ModelSection, Tag(CHOICE + "actor_critic")]
     | Annotated[EstimatorSection, Tag(CHOICE + "estimator")]
-    | Annotated[HierarchicalSection, Tag(CHOICE + "hierarchical")],
+    | Annotated[HierarchicalSection, Tag(CHOICE + "hierarchical")]
     | Annotated[
         SerializeAsAny[ModelSection], PlainValidator(_installed_module), Tag(CHOICE + "installed")
     ],

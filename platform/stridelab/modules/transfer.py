@@ -43,8 +43,8 @@ def transfer_weights(
         keep_std: Explore with the standard deviations of the source; else with the target's.
 
     Raises:
-        UserError: If the networks, the numbers of actions or the histories differ, or if the modules
-            are of different kinds or remember from step to step.
+        UserError: If the kinds of the modules, the hidden layers, the numbers of actions or the
+            histories differ, or if the modules remember from step to step.
     """
     if type(source) is not type(target) or source.is_stateful():
         kinds = f"{type(source).__name__} to {type(target).__name__}"
