@@ -285,8 +285,8 @@ def _choice(value: Any) -> str:
     kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
     if is_installed(MODULES, value):
         return CHOICE + "installed"
-    known = isinstance(kind, str) and kind in BUILT_IN_MODULES
-    return CHOICE + (kind if known else BUILT_IN_MODULES[0])
+    built_in = kind if isinstance(kind, str) and kind in BUILT_IN_MODULES else BUILT_IN_MODULES[0]
+    return CHOICE + built_in
 
 
 def _installed_module(value: Any) -> ModelSection:
