@@ -108,7 +108,7 @@ def crouch():
 
     task = get_task("h1_squat")
     own = {"depth_error": ObservationTerm(func=observations.height_error, params={"name": "depth"})}
-    tail = {n: t for n, t in task.observations["policy"].items() if n != "height_error"}
+    tail = {n: t for n, t in task.observations["policy"].items() if n[:7] != "height_"}
     return replace(
         task,
         id="h1_crouch",
