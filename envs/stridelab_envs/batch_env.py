@@ -14,6 +14,7 @@ from torch import Tensor
 
 from stridelab_envs.errors import ConfigError
 from stridelab_envs.history import FrameStack
+from stridelab_envs.mdp.commands import ExternalCommand
 from stridelab_envs.mdp.state import State
 from stridelab_envs.mdp.terms import ObservationTerm, RandomizationTerm
 from stridelab_envs.physics import Simulation
@@ -201,6 +202,15 @@ class BatchEnv:
             }
             obs = self._stack.restart(ended, frames)
         return Step(obs, reward, terminated, truncated, final_obs, log)
+
+    def tell(self, command: str, ids: Tensor, value: Tensor) -> None:
+        """Let environments ``ids (k,)`` know a command given below them, ``value (k, width)``.
+
+        Only commands of the kind :class:`ExternalCommand` are told; others are drawn.
+        """
+        told = self.state.commands.get(command)
+        if isinstance(told, ExternalCommand):
+            told.value[ids] = value
 
     def get_state(self) -> dict[str, Any]:
         """Return everything that decides how the environments go on, random draws included."""

@@ -28,7 +28,7 @@ def command(
     task = loaded.experiment.task_config()
     loaded.check_fits(make_env(task, num_envs=1, seed=0, num_threads=1))
     result = evaluate(
-        loaded.act,
+        loaded.controller,
         task,
         episodes=episodes,
         seed=seed,

@@ -43,14 +43,14 @@ def film_policy(
     env = make_env(task, num_envs=num_envs, seed=seed)
     policy.check_fits(env)
     video, strip = path.with_suffix(".mp4"), path.with_suffix(".png")
-    obs = env.reset()
+    obs, act = env.reset(), policy.controller(env)
     returns = torch.zeros(num_envs)
     recorder = VideoRecorder(
         env.sim, video, title=task.id, control_dt=env.control_dt, indices=range(num_envs)
     )
     with recorder:
         for _ in range(round(seconds / env.control_dt)):
-            step = env.step(policy.act(obs))
+            step = env.step(act(obs))
             obs = step.obs
             returns = (returns + step.reward) * ~(step.terminated | step.truncated)
             recorder.capture(returns.tolist())

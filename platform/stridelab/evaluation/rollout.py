@@ -19,7 +19,7 @@ SquaredErrors = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 
 def evaluate(
-    act: Act,
+    controller: Callable[[BatchEnv], Act],
     task: TaskConfig,
     *,
     episodes: int,
@@ -35,7 +35,7 @@ def evaluate(
     episode of what the policy predicts under ``name``.
 
     Args:
-        act: The policy; for a bundle ``policy.act``.
+        controller: Returns what acts in given environments; for a bundle ``policy.controller``.
         task: The task, with the policy's own settings.
         episodes: Number of environments and of episodes.
         seed: Seed of the environments.
@@ -45,7 +45,7 @@ def evaluate(
             ``policy.squared_errors``.
     """
     env = make_env(task.for_evaluation(), num_envs=episodes, seed=seed, num_threads=num_threads)
-    values = first_episodes(act, env, squared_errors)
+    values = first_episodes(controller(env), env, squared_errors)
     metrics = {name: v for name, v in values.items() if not name.startswith("reward/")}
     metrics["episode/survival_rate"] = 1.0 - metrics["episode/fell"]
     metrics["episode/fall_rate"] = metrics["episode/fell"]

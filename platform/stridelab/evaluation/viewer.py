@@ -21,7 +21,7 @@ def watch(policy: Policy, *, seconds: float, seed: int) -> None:
     """
     env = make_env(policy.experiment.task_config(), num_envs=1, seed=seed)
     policy.check_fits(env)
-    obs = env.reset()
+    obs, act = env.reset(), policy.controller(env)
     data = env.sim.data(0)
     try:
         window = mujoco.viewer.launch_passive(env.sim.model, data)
@@ -30,7 +30,7 @@ def watch(policy: Policy, *, seconds: float, seed: int) -> None:
     with window:
         for _ in range(round(seconds / env.control_dt)):
             start = time.monotonic()
-            obs = env.step(policy.act(obs)).obs
+            obs = env.step(act(obs)).obs
             now = env.sim.data(0)
             data.qpos[:], data.qvel[:] = now.qpos, now.qvel
             mujoco.mj_forward(env.sim.model, data)

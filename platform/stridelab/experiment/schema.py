@@ -16,6 +16,7 @@ from stridelab.experiment.sections import (
     AnyAlgorithm,
     AnyModel,
     EstimatorSection,
+    HierarchicalSection,
     Integer,
     ModelSection,
     ResourcesSection,
@@ -108,6 +109,8 @@ class Experiment(Section):
             raise ConfigError("resources.env_runners", message)
 
     def _check_joint_groups(self) -> None:
+        if isinstance(self.model, HierarchicalSection):
+            return
         initial = self.model.std.initial
         if not isinstance(initial, dict):
             return

@@ -138,7 +138,7 @@ class StdSection(Section):
         return self
 
 
-BUILT_IN_MODULES = ("actor_critic", "estimator")
+BUILT_IN_MODULES = ("actor_critic", "estimator", "hierarchical")
 """Values of ``model.kind`` that need no further package."""
 
 
@@ -147,7 +147,7 @@ class ModelSection(Section):
 
     kind: Literal["actor_critic"] = Field(
         default="actor_critic",
-        description="actor_critic: two separate multi-layer perceptrons; or estimator.",
+        description="actor_critic: two multi-layer perceptrons; or estimator, hierarchical.",
     )
     actor_hidden: list[Width] = Field(
         default=[256, 128, 64],
@@ -215,12 +215,78 @@ class EstimatorSection(Section):
         return self
 
 
+class ResidualSection(Section):
+    """What the high-level policy may add to a skill's action; nothing in the first phase."""
+
+    clip: float = Field(
+        default=0.05, ge=0.0, description="Largest residual in units of action, from 0 (never)."
+    )
+    start: float = Field(
+        default=0.5, ge=0.0, le=1.0, description="Fraction of training at which it begins, 0-1."
+    )
+
+
+class CurriculumSection(Section):
+    """A narrower range for one number of the command, early in training."""
+
+    range: list[float] = Field(
+        min_length=2, max_length=2, description="[low, high] in the skill's units."
+    )
+    until: float = Field(
+        gt=0.0, le=1.0, description="Fraction of training at which the skill's own range returns."
+    )
+
+
+class HierarchicalSection(Section):
+    """A policy that chooses among trained skills; defaults are those of the H1."""
+
+    kind: Literal["hierarchical"] = Field(
+        description="hierarchical: a skill, its command and a residual; the skills are frozen."
+    )
+    skills: str = Field(min_length=1, description="Skills file, relative to the working folder.")
+    hold_steps: Integer = Field(
+        default=3, ge=1, le=10_000, description="Control steps for which a skill is kept, from 1."
+    )
+    actor_hidden: list[Width] = Field(
+        default=[512, 256, 128],
+        min_length=1,
+        description="Units of the policy's hidden layers, 1-65536.",
+    )
+    critic_hidden: list[Width] = Field(
+        default=[512, 256, 128],
+        min_length=1,
+        description="Units of the critic's hidden layers, 1-65536.",
+    )
+    normalize_observations: bool = Field(
+        default=True, description="Scale observations by their running mean and deviation."
+    )
+    command_head: Literal["affine", "raw"] = Field(
+        default="affine",
+        description="affine: -1 and 1 are the ends of a command's range; raw: the skill's units.",
+    )
+    command_std: float = Field(
+        default=0.37,
+        ge=0.0068,
+        le=7.38,
+        description="Standard deviation of commands at the start, in the head's units.",
+    )
+    likelihood: Literal["executed", "document"] = Field(
+        default="executed",
+        description="executed: count what had an effect; document: the training document's terms.",
+    )
+    residual: ResidualSection = ResidualSection()
+    curriculum: dict[str, dict[str, CurriculumSection]] = Field(
+        default={}, description="Narrower ranges at first, by skill and name of the number."
+    )
+
+
 def _choice(value: Any) -> str:
     """Return which model section a value is for; what is none of them is refused by the first."""
     kind = value.get("kind") if isinstance(value, dict) else getattr(value, "kind", None)
     if is_installed(MODULES, value):
         return CHOICE + "installed"
-    return CHOICE + ("estimator" if kind == "estimator" else "actor_critic")
+    built_in = kind if isinstance(kind, str) and kind in BUILT_IN_MODULES else BUILT_IN_MODULES[0]
+    return CHOICE + built_in
 
 
 def _installed_module(value: Any) -> ModelSection:
@@ -230,6 +296,7 @@ def _installed_module(value: Any) -> ModelSection:
 AnyModel = Annotated[
     Annotated[ModelSection, Tag(CHOICE + "actor_critic")]
     | Annotated[EstimatorSection, Tag(CHOICE + "estimator")]
+    | Annotated[HierarchicalSection, Tag(CHOICE + "hierarchical")]
     | Annotated[
         SerializeAsAny[ModelSection], PlainValidator(_installed_module), Tag(CHOICE + "installed")
     ],

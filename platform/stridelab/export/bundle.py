@@ -18,6 +18,7 @@ from torch import Tensor
 from stridelab.evaluation.files import replacing
 from stridelab.experiment import Experiment, parse_experiment
 from stridelab.modules.actor_critic import POLICY, ActorCritic
+from stridelab.modules.carried import Controller, mean_action
 from stridelab.modules.kinds import module_class, module_kind
 from stridelab.tracking.provenance import versions
 from stridelab_envs.batch_env import BatchEnv
@@ -59,13 +60,17 @@ class Policy:
         """Width of the policy's observation, all frames of its history."""
         return int(self.module.observation_space[POLICY].shape[0])
 
+    def controller(self, env: BatchEnv) -> Controller:
+        """Return what acts in ``env`` and remembers what it is doing there."""
+        return Controller(self.module, env)
+
     @torch.no_grad()
     def act(self, obs: dict[str, Tensor]) -> Tensor:
-        """Return the mean action, ``(num_envs, action_dim)``, for raw observation groups."""
-        inputs = self.module.forward_inference({Columns.OBS: obs})[Columns.ACTION_DIST_INPUTS]
-        dist = self.module.get_inference_action_dist_cls().from_logits(inputs)
-        action: Tensor = dist.to_deterministic().sample()
-        return action
+        """Return the mean action, ``(num_envs, action_dim)``, for raw observation groups.
+
+        Of a module that remembers nothing; :meth:`controller` is for all.
+        """
+        return mean_action(self.module, self.module.forward_inference({Columns.OBS: obs}))
 
     @torch.no_grad()
     def squared_errors(self, obs: dict[str, Tensor]) -> dict[str, Tensor]:

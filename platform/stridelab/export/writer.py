@@ -48,8 +48,15 @@ def export_policy(policy: Policy, path: Path, *, format: Format, batch: Batch) -
         The largest difference between the written graph and the module, see :func:`parity`.
 
     Raises:
-        UserError: If the difference is above :data:`TOLERANCE`; nothing is written then.
+        UserError: If the policy remembers something from step to step, or the difference is above
+            :data:`TOLERANCE`; nothing is written then.
     """
+    if policy.module.is_stateful():
+        kind = policy.description["module"]
+        raise UserError(
+            f"{path}: not written: a {kind} policy remembers from step to step, which an exported"
+            " graph cannot; run it from its bundle"
+        )
     clip = policy.description["env"]["action_clip"]
     size = policy.observation_size
     network = MeanAction(policy.module, size=size, action_clip=clip, batch=batch)

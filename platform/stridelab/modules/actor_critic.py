@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from ray.rllib.core.columns import Columns
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from stridelab.modules.distributions import DiagonalGaussian
 from stridelab.modules.networks import Perceptron
 from stridelab.modules.normalizer import RunningNormalizer
+
+if TYPE_CHECKING:
+    from stridelab.sampling.rollout import Rollout
 
 POLICY, CRITIC = "policy", "critic"
 """Observation groups; without a ``critic`` group the critic sees what the policy sees."""
@@ -128,10 +131,17 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         value: Tensor = self.critic(normalized[self.critic_group])
         return value.squeeze(-1)
 
-    def evaluate(self, normalized: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def evaluate(
+        self, normalized: Mapping[str, Tensor], actions: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return what a loss needs, by RLlib's column names, and what :meth:`auxiliary` needs.
 
         ``action_dist_inputs`` is ``(n, 2 * num_actions)``, ``vf_preds`` is ``(n,)``.
+
+        Args:
+            normalized: Observation groups from :meth:`normalize`, ``(n, size)``.
+            actions: What was sampled, ``(n, action_size)``, for modules whose distribution depends
+                on more than the observation.
         """
         return {
             Columns.ACTION_DIST_INPUTS: self.act(normalized[POLICY]),
@@ -148,6 +158,17 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         Returns:
             Name to squared error, ``(n,)``.
         """
+        return {}
+
+    def set_progress(self, fraction: float) -> None:
+        """Follow the module's own schedules; ``fraction`` of the training is over, 0 to 1."""
+
+    def commands_given(self, action: Tensor) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Give the commands that stored actions told to policies below, for the environments."""
+        return iter(())
+
+    def rollout_metrics(self, rollout: Rollout) -> dict[str, float]:
+        """Return the module's own metrics of a rollout, by the names of the metric glossary."""
         return {}
 
     def _forward(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

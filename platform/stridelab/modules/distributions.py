@@ -13,6 +13,26 @@ from torch import Tensor
 _LOG_TWO_PI = math.log(2.0 * math.pi)
 
 
+def gaussian_log_density(value: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    """Return the log-density of each component of ``value``, ``(..., k)``."""
+    scaled = (value - mean) * (-log_std).exp()
+    return -0.5 * scaled.square() - log_std - 0.5 * _LOG_TWO_PI
+
+
+def gaussian_entropy(log_std: Tensor) -> Tensor:
+    """Return the differential entropy [nat] of each component, ``(..., k)``."""
+    return log_std + 0.5 * (1.0 + _LOG_TWO_PI)
+
+
+def gaussian_divergence(
+    mean: Tensor, log_std: Tensor, other_mean: Tensor, other_log_std: Tensor
+) -> Tensor:
+    """Return the divergence [nat] of each component from the first to the other, ``(..., k)``."""
+    variance = (2.0 * log_std).exp()
+    gap = (mean - other_mean).square()
+    return other_log_std - log_std + 0.5 * (variance + gap) * (-2.0 * other_log_std).exp() - 0.5
+
+
 class DiagonalGaussian(Distribution):
     """Independent normal distributions, one for each action dimension.
 
@@ -48,22 +68,17 @@ class DiagonalGaussian(Distribution):
 
     def logp(self, value: Tensor, **kwargs: Any) -> Tensor:
         """Log-density of ``value (..., k)``, summed over dimensions."""
-        scaled = (value - self.mean) * (-self.log_std).exp()
-        per_dim = -0.5 * scaled.square() - self.log_std - 0.5 * _LOG_TWO_PI
-        return per_dim.sum(dim=-1)
+        return gaussian_log_density(value, self.mean, self.log_std).sum(dim=-1)
 
     def entropy(self, **kwargs: Any) -> Tensor:
         """Differential entropy [nat], ``(...)``."""
-        return (self.log_std + 0.5 * (1.0 + _LOG_TWO_PI)).sum(dim=-1)
+        return gaussian_entropy(self.log_std).sum(dim=-1)
 
     def kl(self, other: Distribution, **kwargs: Any) -> Tensor:
         """Divergence from this distribution to ``other`` [nat], ``(...)``."""
         if not isinstance(other, DiagonalGaussian):
             raise TypeError(f"no closed form against {type(other).__name__}")
-        variance = (2.0 * self.log_std).exp()
-        other_precision = (-2.0 * other.log_std).exp()
-        gap = (self.mean - other.mean).square()
-        per_dim = other.log_std - self.log_std + 0.5 * (variance + gap) * other_precision - 0.5
+        per_dim = gaussian_divergence(self.mean, self.log_std, other.mean, other.log_std)
         return per_dim.sum(dim=-1)
 
     def to_deterministic(self) -> TorchDeterministic:

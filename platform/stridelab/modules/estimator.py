@@ -143,7 +143,9 @@ class Estimator(ActorCritic, SelfSupervisedLossAPI):
         mean, estimate = self._mean(stacked)
         return torch.cat([mean, self._log_std(mean)], dim=-1), estimate
 
-    def evaluate(self, normalized: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def evaluate(
+        self, normalized: Mapping[str, Tensor], actions: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Return distribution inputs, values and estimates of stacked observations."""
         inputs, estimate = self._act(normalized[POLICY])
         return {

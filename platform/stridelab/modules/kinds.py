@@ -5,9 +5,14 @@ from __future__ import annotations
 from stridelab.experiment import installed
 from stridelab.modules.actor_critic import ActorCritic
 from stridelab.modules.estimator import Estimator
+from stridelab.modules.hierarchical import Hierarchical
 from stridelab_envs.errors import ConfigError, unknown_name
 
-MODULES: dict[str, type[ActorCritic]] = {"actor_critic": ActorCritic, "estimator": Estimator}
+MODULES: dict[str, type[ActorCritic]] = {
+    "actor_critic": ActorCritic,
+    "estimator": Estimator,
+    "hierarchical": Hierarchical,
+}
 """``model.kind`` to class."""
 
 

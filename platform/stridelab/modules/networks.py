@@ -10,6 +10,15 @@ from torch import Tensor, nn
 ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
+def hidden_layers(inputs: int, hidden: Sequence[int], activation: str) -> list[nn.Module]:
+    """Return linear layers of widths ``hidden``, each followed by its activation."""
+    layers: list[nn.Module] = []
+    for size in hidden:
+        layers += [nn.Linear(inputs, size), ACTIVATIONS[activation]()]
+        inputs = size
+    return layers
+
+
 class Perceptron(nn.Sequential):
     """A multilayer perceptron with a linear last layer, computed in float32 always.
 
@@ -26,17 +35,13 @@ class Perceptron(nn.Sequential):
     def __init__(
         self, inputs: int, hidden: Sequence[int], outputs: int, activation: str = "elu"
     ) -> None:
-        layers: list[nn.Module] = []
-        width = inputs
-        for size in hidden:
-            layers += [nn.Linear(width, size), ACTIVATIONS[activation]()]
-            width = size
-        super().__init__(*layers, nn.Linear(width, outputs))
+        width = hidden[-1] if hidden else inputs
+        super().__init__(*hidden_layers(inputs, hidden, activation), nn.Linear(width, outputs))
 
     def forward(self, input: Tensor) -> Tensor:
         """Map ``(..., inputs)`` to ``(..., outputs)``."""
-        *hidden_layers, last = self
-        for layer in hidden_layers:
+        *before, last = self
+        for layer in before:
             input = layer(input)
         with torch.autocast(input.device.type, enabled=False):
             output: Tensor = last(input.float())

@@ -43,8 +43,12 @@ def transfer_weights(
         keep_std: Explore with the standard deviations of the source; else with the target's.
 
     Raises:
-        UserError: If the networks, the numbers of actions or the histories differ.
+        UserError: If the kinds of the modules, the hidden layers, the numbers of actions or the
+            histories differ, or if the modules remember from step to step.
     """
+    if type(source) is not type(target) or source.is_stateful():
+        kinds = f"{type(source).__name__} to {type(target).__name__}"
+        raise UserError(f"train.start_from: networks cannot be carried over from {kinds}")
     matched = source_layouts != target_layouts
     if matched and (_has_history(source) or _has_history(target)):
         raise UserError(

@@ -17,6 +17,7 @@ from ray.rllib.env.env_runner import EnvRunner
 from ray.rllib.utils.checkpoints import Checkpointable
 from torch import Tensor
 
+from stridelab.modules.carried import begun_anew, initial_state, tell
 from stridelab.sampling.recorder import Recorder
 from stridelab.sampling.rollout import Rollout
 from stridelab_envs.batch_env import BatchEnv
@@ -58,6 +59,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         self.env: BatchEnv | None = None
         self._obs: dict[str, Tensor] = {}
         self._past: dict[str, Tensor] = {}
+        self._module_state: dict[str, Tensor] = {}
         if holds_envs:
             self.make_env()
             self._spaces = (observation_space(self._env), action_space(self._env))
@@ -97,6 +99,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         )
         self.module = spec.build()
         self.module.eval()
+        if self.env is not None:
+            self._module_state = initial_state(self.module, self.env.num_envs)
 
     def assert_healthy(self) -> None:
         """Check that construction went through."""
@@ -125,14 +129,19 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         failures_before = env.sim.failures
         dist_cls = module.get_exploration_action_dist_cls()
         record = Recorder(env, self.num_steps, self._obs, self._past)
+        first = initial_state(module, env.num_envs)
         for _ in range(self.num_steps):
-            out = module.forward_exploration({Columns.OBS: record.obs()})
+            batch = {Columns.OBS: record.obs(), Columns.STATE_IN: self._module_state}
+            out = module.forward_exploration(batch)
             inputs = out[Columns.ACTION_DIST_INPUTS]
             dist = dist_cls.from_logits(inputs)
             action = out[Columns.ACTIONS] if Columns.ACTIONS in out else dist.sample()
+            tell(module, env, action)
             with _one_thread():
                 step = env.step(out.get(Columns.ACTIONS_FOR_ENV, action))
             record.add(action, inputs, dist.logp(action), step)
+            ended = step.terminated | step.truncated
+            self._module_state = begun_anew(out.get(Columns.STATE_OUT, {}), first, ended)
         rollout = record.rollout()
         if self._is_held(held or {}):
             rollout.past = {}
@@ -167,6 +176,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
                 "batch_env": self._env.get_state(),
                 "obs": self._obs,
                 "past": self._past,
+                "module_state": self._module_state,
                 "torch_rng": torch.get_rng_state(),
             }
         return state
@@ -183,6 +193,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         if envs is not None and self._same_envs(envs):
             self._env.set_state(envs["batch_env"])
             self._obs, self._past = envs["obs"], envs["past"]
+            self._module_state = envs["module_state"]
             self._begin_source()
             torch.set_rng_state(envs["torch_rng"])
 

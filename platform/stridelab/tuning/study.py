@@ -20,6 +20,8 @@ from ray.tune.search import Repeater, Searcher
 from rich.console import Console
 
 from stridelab.experiment import Experiment
+from stridelab.experiment.sections import HierarchicalSection
+from stridelab.skills.module_config import hierarchical_config
 from stridelab.tracking.callback import MlflowCallback, ParentRun
 from stridelab.tracking.provenance import git_commit
 from stridelab.tracking.store import default_uri, open_store
@@ -120,8 +122,12 @@ def run_study(
         console: Where progress is shown; None is silent.
 
     Raises:
-        UserError: If there is nothing to resume or no cluster to join.
+        UserError: If there is nothing to resume or no cluster to join, or the skills of the model
+            cannot be used.
     """
+    if isinstance(experiment.model, HierarchicalSection):
+        # Skills that do not fit are refused before anything is written.
+        hierarchical_config(experiment.model, experiment.task_config())
     found = reopen(experiment) if resume else None
     if found is not None and not tune.Tuner.can_restore(str(found.path)):
         raise UserError(f"{found.path}: too little was saved to resume; start the study again")

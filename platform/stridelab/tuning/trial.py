@@ -13,6 +13,7 @@ from ray.tune.search.repeater import TRIAL_INDEX
 from stridelab.algorithms.kinds import build_algorithm
 from stridelab.evaluation.rollout import evaluate
 from stridelab.experiment import Experiment, parse_experiment
+from stridelab.experiment.paths import named_file
 from stridelab.export.bundle import Policy, describe_env, load_bundle, save_bundle
 from stridelab.modules.transfer import transfer_weights
 from stridelab_envs.errors import UserError
@@ -70,7 +71,7 @@ class Trial(tune.Trainable):
         env = make_env(task, num_envs=1, seed=0, num_threads=1)
         self._env_description = describe_env(env)
         if self.experiment.train.start_from is not None:
-            self._take_weights(load_bundle(Path(self.experiment.train.start_from)))
+            self._take_weights(load_bundle(named_file(self.experiment.train.start_from)))
 
     def _take_weights(self, policy: Policy) -> None:
         """Begin with the networks and the normaliser of a trained policy."""
@@ -108,7 +109,7 @@ class Trial(tune.Trainable):
             return {}
         policy = Policy(self._module, {})
         evaluation = evaluate(
-            policy.act,
+            policy.controller,
             self.experiment.task_config(),
             episodes=episodes,
             seed=EVALUATION_SEED,

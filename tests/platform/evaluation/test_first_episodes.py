@@ -113,7 +113,9 @@ def test_means_are_over_the_episodes_in_which_something_was_measured(monkeypatch
 def evaluated(tiny_experiment):
     def run(act, *, episodes=3, seed=0, **values):
         task = tiny_experiment(**values).task_config()
-        return evaluate(act, task, episodes=episodes, seed=seed, label="zero", num_threads=1)
+        return evaluate(
+            lambda env: act, task, episodes=episodes, seed=seed, label="zero", num_threads=1
+        )
 
     return run
 

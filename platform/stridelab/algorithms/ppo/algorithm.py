@@ -49,13 +49,14 @@ class PPO(RLlibPPO):
             lambda learner: learner.update_rollout(rollout)
         )
         learner_metrics: dict[str, float] = next(iter(results)).get()
+        self.env_steps += rollout.env_steps
+        self._set_progress()
         self.env_runner_group.sync_weights(
             from_worker_or_learner_group=self.learner_group,
             policies=[DEFAULT_MODULE_ID],
             inference_only=True,
         )
         end = time.perf_counter()
-        self.env_steps += rollout.env_steps
         self.metrics.log_value(
             (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME),
             rollout.env_steps,
@@ -70,6 +71,13 @@ class PPO(RLlibPPO):
             "perf/learn_seconds": end - sampled,
             "perf/env_steps_per_second": rollout.env_steps / (end - start),
         }
+
+    def _set_progress(self) -> None:
+        """Tell the module how far the training is, before its weights go to the runners."""
+        total = self.config.total_env_steps
+        if total is not None:
+            fraction = min(1.0, self.env_steps / total)
+            self.learner_group.foreach_learner(lambda learner: learner.set_progress(fraction))
 
     def _sample(self) -> list[Rollout]:
         group, held = self.env_runner_group, self._past_frames.held

@@ -13,11 +13,13 @@ from stridelab.experiment.sections import (
     AlgorithmSection,
     AnyModel,
     EstimatorSection,
+    HierarchicalSection,
     ModelSection,
 )
 from stridelab.modules.estimator_inputs import estimator_inputs
 from stridelab.modules.kinds import module_class
 from stridelab.sampling.runner import BatchedEnvRunner
+from stridelab.skills.module_config import hierarchical_config
 from stridelab_envs.errors import ConfigError
 from stridelab_envs.registry import make_env
 from stridelab_envs.robots import get_robot
@@ -32,6 +34,7 @@ class PPOConfig(RLlibPPOConfig):
 
         super().__init__(algo_class=algo_class or PPO)
         self.settings = AlgorithmSection()
+        self.total_env_steps: int | None = None
 
     def get_default_learner_class(self) -> Any:
         """Return the learner that takes rollouts."""
@@ -65,6 +68,7 @@ def build_config(
     batch = num_envs * settings.num_steps_per_env
     config = config or PPOConfig()
     config.settings = settings
+    config.total_env_steps = experiment.train.env_steps
     config.environment(
         env="stridelab",
         env_config={
@@ -115,6 +119,8 @@ def module_config(model: AnyModel, task: TaskConfig) -> dict[str, Any]:
     Raises:
         ConfigError: If the task lacks what the module needs.
     """
+    if isinstance(model, HierarchicalSection):
+        return hierarchical_config(model, task)
     config: dict[str, Any] = {
         "actor_hidden": list(model.actor_hidden),
         "critic_hidden": list(model.critic_hidden),
@@ -146,7 +152,7 @@ def _own_settings(model: ModelSection) -> dict[str, Any]:
     return {name: value for name, value in dump.items() if name not in ModelSection.model_fields}
 
 
-def _initial_std(model: AnyModel, task: TaskConfig) -> list[float]:
+def _initial_std(model: ModelSection | EstimatorSection, task: TaskConfig) -> list[float]:
     robot = get_robot(task.robot)
     initial = model.std.initial
     if not isinstance(initial, dict):

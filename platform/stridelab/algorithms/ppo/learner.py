@@ -115,15 +115,20 @@ class PPOLearner(TorchLearner):
         settings = self._settings
         batch = self._prepare(rollout)
         sums: dict[str, Tensor] = {}
+        largest = torch.zeros((), device=self._device)
         updates = 0
         for _ in range(settings.num_epochs):
             for minibatch in batch.shuffled(settings.num_minibatches, self._generator):
-                for name, value in self._update_minibatch(minibatch).items():
+                statistics = self._update_minibatch(minibatch)
+                largest = torch.maximum(largest, statistics.pop("policy/ratio_max"))
+                for name, value in statistics.items():
                     sums[name] = sums[name] + value if name in sums else value
                 updates += 1
         metrics = {name: float(value) / updates for name, value in sums.items()}
+        metrics["policy/ratio_max"] = float(largest)
         metrics["value/explained_variance"] = float(explained_variance(batch.values, batch.returns))
         metrics["policy/learning_rate"] = self._learning_rate
+        metrics |= self._policy.rollout_metrics(rollout)
         # Only now: during the epochs the policy must stay comparable to the one that sampled.
         device = self._device
         self._policy.update_normalizers(
@@ -131,6 +136,10 @@ class PPOLearner(TorchLearner):
         )
         self._weights_seq_no += 1
         return metrics
+
+    def set_progress(self, fraction: float) -> None:
+        """Let the module follow its schedules; ``fraction`` of the training is over, 0 to 1."""
+        self._policy.set_progress(fraction)
 
     def _autocast(self) -> torch.autocast:
         enabled = self._settings.precision == "bf16"
@@ -225,7 +234,7 @@ class PPOLearner(TorchLearner):
         """
         settings = self._settings
         with self._autocast():
-            out = self._policy.evaluate(obs)
+            out = self._policy.evaluate(obs, actions)
         auxiliary = self._policy.auxiliary(obs, out)
         dist, values = self._distribution(out[Columns.ACTION_DIST_INPUTS]), out[Columns.VF_PREDS]
         log_ratio = dist.logp(actions) - old_logp
@@ -248,6 +257,8 @@ class PPOLearner(TorchLearner):
             "policy/std": dist.log_std.exp().mean(),
             # Unbiased and never negative: Schulman 2020, "Approximating KL divergence", k3.
             "policy/approx_kl": (ratio - 1.0 - log_ratio).mean(),
+            "policy/ratio_mean": ratio.mean(),
+            "policy/ratio_max": ratio.max(),
             "policy/clip_fraction": ((ratio - 1.0).abs() > settings.clip_param).float().mean(),
         }
         return total, {name: value.detach() for name, value in statistics.items()}
