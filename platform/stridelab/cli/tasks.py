@@ -14,7 +14,7 @@ from stridelab_envs.errors import UserError
 def command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the tasks with robot, sizes, control rate and reward terms."""
+    """List the tasks with robot, sizes, control rate and rewards; --json names every term."""
     from stridelab_envs.registry import task_ids
 
     records, problems = [], []
@@ -34,7 +34,10 @@ def command(
 
 
 def _table(records: list[dict[str, Any]]) -> Table:
-    table = Table("task", "robot", "observations", "actions", "rate", "rewards", "presets")
+    table = Table(header_style="bold", pad_edge=False)
+    table.add_column("task", no_wrap=True)
+    for title in ("robot", "observations", "actions", "rate", "rewards", "presets"):
+        table.add_column(title)
     for record in records:
         sizes = ", ".join(f"{group} {size}" for group, size in record["observations"].items())
         table.add_row(
@@ -43,7 +46,7 @@ def _table(records: list[dict[str, Any]]) -> Table:
             sizes,
             str(record["actions"]),
             f"{record['control_rate_hz']:g} Hz",
-            ", ".join(record["rewards"]),
+            f"{len(record['rewards'])} terms",
             ", ".join(record["reward_presets"]),
         )
     return table
