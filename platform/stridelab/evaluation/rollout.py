@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -63,8 +64,9 @@ def evaluate(
 
 
 def _spread(value: Tensor) -> float:
-    """Return the standard deviation of what was measured."""
-    return float(value[~value.isnan()].std(correction=0))
+    """Return the standard deviation of what was measured; NaN where nothing was."""
+    measured = value[~value.isnan()]
+    return float(measured.std(correction=0)) if measured.numel() else math.nan
 
 
 @torch.no_grad()

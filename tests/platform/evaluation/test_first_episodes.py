@@ -97,7 +97,7 @@ def test_means_are_over_the_episodes_in_which_something_was_measured(monkeypatch
 
     monkeypatch.setattr(rollout, "make_env", build)
     task = SimpleNamespace(for_evaluation=lambda: "whole commands")
-    result = evaluate(lambda obs: obs["policy"], task, episodes=3, seed=7, label="x")
+    result = evaluate(lambda env: lambda obs: obs["policy"], task, episodes=3, seed=7, label="x")
     assert built == [("whole commands", {"num_envs": 3, "seed": 7, "num_threads": 0})]
     assert result.metrics["metric/sometimes"] == 2.0  # of 0 and 4
     assert result.std["metric/sometimes"] == 2.0

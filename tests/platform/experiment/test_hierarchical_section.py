@@ -8,6 +8,11 @@ from stridelab.algorithms.ppo.config import module_config
 from stridelab_envs.errors import ConfigError, UserError
 
 
+@pytest.fixture(autouse=True)
+def toy_task():
+    """These tests need the robot's own tasks, not the folder's toy."""
+
+
 def test_defaults(tiny_experiment, hierarchical):
     model = tiny_experiment(**hierarchical).model
     assert model.hold_steps == 3

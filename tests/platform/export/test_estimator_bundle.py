@@ -113,7 +113,7 @@ def test_weights_of_another_width_are_refused(bundle, change):
 
 @pytest.mark.parametrize("kind", ["estimatr", None, ["estimator"]])
 def test_an_unknown_module_is_refused(bundle, kind):
-    with pytest.raises(UserError, match=r": unknown module .*\(known: actor_critic, estimator\)$"):
+    with pytest.raises(UserError, match=r": unknown module .*\(known: actor_critic, .*\)$"):
         load_bundle(changed(bundle, lambda d: d.update(module=kind)))
 
 

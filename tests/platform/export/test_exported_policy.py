@@ -82,8 +82,8 @@ def test_names_and_shapes_in_the_graph(files):
 
 def test_only_normaliser_and_network_are_inside(files):
     sizes = [48 * 256 + 256, 256 * 128 + 128, 128 * 64 + 64, 64 * 17 + 17]
-    # Weights, mean and spread of the observation, units of the action's mean.
-    wanted = sum(sizes) + 48 + 48 + 17
+    # Weights, mean and spread of the observation.
+    wanted = sum(sizes) + 48 + 48
     graph = onnx.load(files["onnx", "fixed"]).graph
     floats = [item for item in graph.initializer if item.data_type == onnx.TensorProto.FLOAT]
     held = [np.prod(item.dims, dtype=int) for item in floats]
