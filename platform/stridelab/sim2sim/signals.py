@@ -134,6 +134,16 @@ def joint_vel(reading: Reading) -> Vector:
     return reading.joint_vel
 
 
+def measured_joint_pos_rel(reading: Reading) -> Vector:
+    """As :func:`joint_pos_rel`: sensors are never late here."""
+    return joint_pos_rel(reading)
+
+
+def measured_joint_vel(reading: Reading) -> Vector:
+    """As :func:`joint_vel`: sensors are never late here."""
+    return joint_vel(reading)
+
+
 def last_action(reading: Reading) -> Vector:
     """The action just executed, after clipping."""
     return reading.last_action
@@ -172,6 +182,8 @@ SIGNALS: dict[str, Callable[[Reading], Vector]] = {
         joint_vel,
         last_action,
         lin_vel_command,
+        measured_joint_pos_rel,
+        measured_joint_vel,
         projected_gravity,
     )
 }

@@ -166,6 +166,7 @@ def test_metrics(build_pair):
     assert metrics.keys() == {
         *("loss/policy", "loss/value", "loss/entropy", "loss/total"),
         *("policy/std", "policy/entropy", "policy/approx_kl", "policy/clip_fraction"),
+        *("policy/ratio_mean", "policy/ratio_max"),
         *("policy/learning_rate", "value/explained_variance"),
     }
     assert all(math.isfinite(value) for value in metrics.values())
@@ -264,7 +265,9 @@ def test_minibatches_are_a_partition_in_another_order_each_epoch(build_pair, mon
     monkeypatch.setattr(
         learner,
         "_update_minibatch",
-        lambda batch: seen.append(batch.logp.long().tolist()) or {},
+        lambda batch: (
+            seen.append(batch.logp.long().tolist()) or {"policy/ratio_max": torch.ones(())}
+        ),
     )
     learner.update_rollout(rollout)
     first, second = seen[0] + seen[1], seen[2] + seen[3]
