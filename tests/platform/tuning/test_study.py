@@ -202,7 +202,7 @@ def test_a_killed_study_is_resumed(tiny, tmp_path):
     runs = Runs(tmp_path / "runs")
     process = start(tmp_path)
     try:
-        for _ in range(1200):
+        for _ in range(3600):
             checkpoints = list(tmp_path.glob("runs/studies/tiny/*/checkpoint_*/policy/policy.json"))
             if checkpoints or process.poll() is not None:
                 break
@@ -229,11 +229,14 @@ def test_a_killed_study_is_resumed(tiny, tmp_path):
     steps = runs.steps(resumed.info.run_id)
     assert steps == [PER_ITERATION * i for i in range(1, iterations + 1)]
     assert steps[: len(before)] == before
-    # Training itself went on from a checkpoint, not from the start.
+    # Training itself went on from a checkpoint, not from the start. The lines of the first driver
+    # may be missing: Tune copies them to the study's folder now and then.
     [results] = tmp_path.glob("runs/studies/tiny/*/result.json")
-    trained = [json.loads(line)["training_iteration"] for line in results.open()]
-    assert trained.count(1) == 1
-    assert set(trained) == set(range(1, iterations + 1))
+    lines = [json.loads(line) for line in results.open()]
+    assert lines[-1]["iterations_since_restore"] <= iterations - every
+    trained = [line["training_iteration"] for line in lines]
+    assert trained.count(1) <= 1
+    assert trained[-1] == iterations
     [policy] = tmp_path.glob("runs/studies/tiny/*/checkpoint_*")
     assert load_bundle(policy).description["env_steps"] == iterations * PER_ITERATION
     # Standard output holds the results and nothing else.
