@@ -424,6 +424,19 @@ class TestMultitask:
                 parked = data.body(name).xpos[2] > 50.0
                 assert parked == (name not in used[int(goal.task[i])]), name
 
+    def test_only_what_is_parked_is_weightless(self, make_task):
+        """Also in later episodes, when what was in use before has been parked again."""
+        env = make_task("h1_multitask", num_envs=16, seed=1)
+        goal = env.state.commands["goal"]
+        for _ in range(3):
+            for name in env.state.objects.free:
+                weightless = env.sim.model_field("body_gravcomp")[:, env.sim.model.body(name).id]
+                parked = env.sim.read("xpos")[:, env.sim.model.body(name).id, 2] > 50.0
+                assert torch.equal(weightless, parked.double()), name
+            before = goal.task.clone()
+            env.reset()
+            assert not torch.equal(before, goal.task)
+
     def test_scenes_are_those_of_the_task_alone(self, make_task):
         env = make_task("h1_multitask", num_envs=16, seed=1)
         goal = env.state.commands["goal"]
