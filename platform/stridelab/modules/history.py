@@ -98,7 +98,8 @@ class FrameWindows:
         return rows * self.num_envs + env.unsqueeze(1)
 
     def _gather(self, rows: Tensor) -> Tensor:
-        return self._frames.index_select(0, rows.flatten()).view(rows.shape[0], -1)
+        width = rows.shape[1] * self._frames.shape[1]  # given, for rows of no observation
+        return self._frames.index_select(0, rows.flatten()).view(rows.shape[0], width)
 
 
 def frame_windows(
