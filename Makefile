@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint ui clean
+.PHONY: demo test lint ui docs clean
 
 demo: $(VENV)/ready          ## a small sweep from YAML to MLflow, in minutes
 	$(RUN)/stridelab sweep experiments/sweeps/biped_demo.yaml
@@ -22,10 +22,18 @@ lint: $(VENV)/ready          ## format, lint, types, spelling
 ui: $(VENV)/ready            ## the MLflow UI on this machine
 	$(RUN)/stridelab ui
 
+docs: $(VENV)/docs-ready     ## this documentation as pages, in build/docs
+	$(RUN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@echo "open build/docs/index.html"
+
 clean:                       ## forget the environment (runs are kept)
 	rm -rf $(VENV) build *.egg-info
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+$(VENV)/docs-ready: $(VENV)/ready
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	@touch $@

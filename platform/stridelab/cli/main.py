@@ -20,6 +20,7 @@ from stridelab.cli import (
     submit,
     sweep,
     tasks,
+    tensorboard,
     train,
     ui,
 )
@@ -45,6 +46,7 @@ for module in (
     chain,
     export,
     sim2sim,
+    tensorboard,
     ui,
 ):
     app.command(module.__name__.rpartition(".")[2])(module.command)

@@ -113,6 +113,9 @@ def override_mark(text: str) -> str:
 def apply_override(tree: dict[str, Any], places: dict[str, str], text: str) -> None:
     """Apply the override ``key=value`` to ``tree`` in place; the value is read as YAML.
 
+    As in Hydra, ``~key`` takes a key out, so that its default holds again. Hydra's ``+`` before a
+    new key is taken, but not needed.
+
     Args:
         tree: The experiment as nested mappings.
         places: Where each dotted path was written; brought up to date.
@@ -122,7 +125,10 @@ def apply_override(tree: dict[str, Any], places: dict[str, str], text: str) -> N
         UserError: The override is malformed; the line quotes it.
     """
     place = override_mark(text)
-    key, equals, raw = text.partition("=")
+    if text.startswith("~"):
+        _take_out(tree, places, text, place)
+        return
+    key, equals, raw = text.lstrip("+").partition("=")
     key = key.strip()
     if not (key and equals):
         raise UserError(f"{place}: expected key=value, for example train.env_steps=1e6")
@@ -134,10 +140,29 @@ def apply_override(tree: dict[str, Any], places: dict[str, str], text: str) -> N
     except ConfigError as error:
         where = "" if error.path in ("", key) else f"{error.path}: "
         raise UserError(f"{place}: {where}{one_line(error.message)}") from None
-    replaced = touched[-1]
-    for path in [path for path in places if path.startswith((f"{replaced}.", f"{replaced}["))]:
-        del places[path]
+    _forget_below(places, touched[-1])
     places.update(dict.fromkeys(touched, place))
+
+
+def _take_out(tree: dict[str, Any], places: dict[str, str], text: str, place: str) -> None:
+    key = text[1:].strip()
+    here: Any = tree
+    try:
+        *above, last = _split(key)
+        for part in above:
+            here = here[part]
+        del here[last]
+    except ConfigError as error:
+        raise UserError(f"{place}: {one_line(error.message)}") from None
+    except (KeyError, TypeError):
+        raise UserError(f"{place}: the file sets no such key") from None
+    _forget_below(places, key)
+    places.pop(key, None)
+
+
+def _forget_below(places: dict[str, str], key: str) -> None:
+    for path in [path for path in places if path.startswith((f"{key}.", f"{key}["))]:
+        del places[path]
 
 
 def _split(key: str) -> list[str]:

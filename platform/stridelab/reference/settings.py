@@ -122,6 +122,8 @@ def _default(field: FieldInfo) -> str:
         return code("null")
     if isinstance(value, bool):
         return code(str(value).lower())
+    if value == "":
+        return code('""')
     return code(number(value) if isinstance(value, float) else value)
 
 

@@ -80,7 +80,8 @@ def _observations(task: TaskConfig, env: BatchEnv, group: str) -> str:
         term = task.observations[group][name]
         noise = f"±{number(term.noise)}" if term.noise else ""
         scale = number(term.scale) if term.scale != 1.0 else ""
-        place = f"{columns.start}-{columns.stop - 1}"
+        last = columns.stop - 1
+        place = f"{columns.start}-{last}" if last > columns.start else str(last)
         rows.append((code(name), place, _meaning(term), scale, noise))
     header = ["term", "columns", "meaning", "scale", "noise"]
     return section(f"Observation group `{group}`", told + ".", table(header, rows))

@@ -129,3 +129,39 @@ def test_lines_of_a_replaced_section_are_forgotten(write, minimal):
     assert str(caught.value) == (
         'override "model={std: {initial: wide}}": model.std.initial: must be a number, got "wide"'
     )
+
+
+class TestHydraForms:
+    def test_plus_is_taken_but_not_needed(self, write, minimal):
+        file = write(minimal)
+        plain = load_experiment(file, ["algorithm.gamma=0.9"])
+        assert load_experiment(file, ["+algorithm.gamma=0.9"]) == plain
+        assert load_experiment(file, ["++algorithm.gamma=0.9"]) == plain
+
+    def test_tilde_gives_the_default_back(self, write, minimal):
+        file = write(minimal + "algorithm: {gamma: 0.9, clip_param: 0.1}\nseeds: [1, 2]\n")
+        experiment = load_experiment(file, ["~algorithm.gamma", "~seeds"])
+        assert experiment.algorithm.gamma == 0.99
+        assert experiment.algorithm.clip_param == 0.1
+        assert experiment.seeds == [0]
+
+    def test_changes_apply_from_left_to_right(self, write, minimal):
+        file = write(minimal)
+        twice = load_experiment(file, ["algorithm.gamma=0.9", "~algorithm.gamma"])
+        assert twice.algorithm.gamma == 0.99
+        again = load_experiment(file, ["seeds=[1]", "~seeds", "seeds=[4]"])
+        assert again.seeds == [4]
+
+    @pytest.mark.parametrize("key", ["algorithm.gamma", "trian", "train.env_steps.more", "seeds.0"])
+    def test_what_is_not_set_cannot_be_taken_out(self, write, minimal, key):
+        with pytest.raises(UserError) as error:
+            load_experiment(write(minimal), [f"~{key}"])
+        assert str(error.value) == f'override "~{key}": the file sets no such key'
+
+    def test_what_is_required_stays_required(self, write, minimal):
+        with pytest.raises(UserError, match="is required"):
+            load_experiment(write(minimal), ["~train.env_steps"])
+
+    def test_a_malformed_key(self, write, minimal):
+        with pytest.raises(UserError, match=r'^override "~a\.\.b": "a\.\.b" is no dotted key'):
+            load_experiment(write(minimal), ["~a..b"])
