@@ -14,7 +14,7 @@ project_copyright = author
 version = release = __version__
 extensions = ["myst_parser"]
 myst_heading_anchors = 3
-exclude_patterns: list[str] = []
+suppress_warnings = ["toc.not_included"]  # a page without a place in the index is still found
 html_theme = "furo"
 html_title = "Stridelab"
 html_copy_source = False

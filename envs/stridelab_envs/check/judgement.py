@@ -35,13 +35,14 @@ BRIEF = 0.2
 
 def judge_observations(observations: Iterable[ObservationStatistics]) -> Findings:
     """Find observations that are not finite, never change, or are far from 1."""
+    still: dict[str, list[str]] = {}
     for term in observations:
         about = f"observation {term.group}.{term.name}"
         largest = max(abs(term.min), abs(term.max))
         if term.not_finite:
             yield error(about, f"{term.not_finite} values were NaN or infinite")
         if term.constant == term.size:
-            yield warning(about, f"never changed: it was always {term.min:.3g}")
+            still.setdefault(term.group, []).append(term.name)
         elif term.std > LARGE or largest > HUGE:
             spread = max(term.std, largest / 10.0)
             yield warning(
@@ -53,6 +54,8 @@ def judge_observations(observations: Iterable[ObservationStatistics]) -> Finding
             yield warning(about, f"hardly changes: standard deviation {term.std:.2g}; scale it up")
         if 0 < term.constant < term.size:
             yield warning(about, f"{term.constant} of {term.size} columns never changed")
+    for group, names in still.items():
+        yield warning(f"observations {group}", f"never changed: {', '.join(names)}")
 
 
 def judge_rewards(rewards: Sequence[RewardStatistics]) -> Findings:

@@ -73,7 +73,7 @@ def test_what_is_sound_is_left_alone():
         ),
         (
             {"constant": 4, "std": 0.0, "min": 1.0, "max": 1.0},
-            "warning observation policy.joint_vel: never changed: it was always 1",
+            "warning observations policy: never changed: joint_vel",
         ),
         ({"constant": 1}, "warning observation policy.joint_vel: 1 of 4 columns never changed"),
         (
