@@ -331,6 +331,7 @@ class BatchEnv:
         base = state.base_slices[0].start
         sim.qpos[ids, base + 2] = robot.home_height
         sim.qpos[ids, state.joint_slices[0]] = state.default_pose.double()
+        state.forget_action(ids)
         for term in self._at_start:
             term.func(state, ids, **term.params)
         for row, term in enumerate(self._repeated):
@@ -346,7 +347,7 @@ class BatchEnv:
         state.reset(ids)
         for command in state.commands.values():
             command.reset(state, ids)
-        self._applied_action[ids] = 0.0
+        self._applied_action[ids] = state.action[ids]
         self._reward_sums[:, ids] = 0.0
         self._metric_sums[:, ids] = 0.0
         self._metric_counts[:, ids] = 0.0

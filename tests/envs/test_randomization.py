@@ -146,8 +146,9 @@ def recording(tmp_path):
     qpos, qvel = np.zeros((3, 26), np.float32), np.zeros((3, 25), np.float32)
     qpos[:, 0], qvel[:, 0] = [10.0, 11.0, 12.0], [1.0, 2.0, 3.0]
     qpos[:, 2], qpos[:, 3] = 0.98, 1.0
+    action = np.repeat(np.float32([[0.1], [0.2], [0.3]]), 19, axis=1)
     path = tmp_path / "states.npz"
-    np.savez(path, qpos=qpos, qvel=qvel)
+    np.savez(path, qpos=qpos, qvel=qvel, action=action)
     return path
 
 
@@ -169,6 +170,9 @@ def test_recorded_state(many, recording):
     assert row[replaced].unique().tolist() == [10.0, 11.0, 12.0]
     assert torch.equal(env.sim.qvel[replaced, 0], row[replaced] - 9.0)
     assert (env.sim.qpos[replaced, 7:] == 0.0).all()
+    held = env.state.action[replaced]
+    torch.testing.assert_close(held, ((row[replaced] - 9.0) / 10).float()[:, None].expand(-1, 19))
+    assert (env.state.action[~replaced] == 0.0).all()
     assert torch.equal(env.sim.qpos[~replaced], qpos[~replaced])
     assert torch.equal(env.sim.qvel[~replaced], qvel[~replaced])
 
@@ -178,6 +182,19 @@ def test_recorded_state_none_or_all(many, recording, share, count):
     env, _, _ = many
     randomization.recorded_state(env.state, torch.arange(400), file=str(recording), share=share)
     assert int((env.sim.qpos[:, 0] >= 10.0).sum()) == count
+
+
+def test_a_recorded_action_goes_on(make_h1, recording):
+    """Delayed actions mix with it, observations show it, and it costs no jerk."""
+    start = {"recorded_state": {"file": str(recording), "share": 1.0}}
+    env = make_h1("h1_walk", {"randomization": start}, num_envs=8, quiet=False)
+    obs = env.reset()
+    held = ((env.sim.qpos[:, 0] - 9.0) / 10).float()[:, None].expand(-1, 19)
+    torch.testing.assert_close(obs["critic"][:, env.layouts["critic"]["last_action"]], held)
+    for past in (env.state.last_action, env.state.last_last_action):
+        torch.testing.assert_close(past, held)
+    env.step(torch.ones(8, 19))
+    assert torch.equal(env.state.last_action, env.state.last_last_action)
 
 
 def refusal(env, path):
@@ -193,6 +210,10 @@ def test_states_of_another_robot(make_biped, recording):
     assert "another robot" in refusal(make_biped(num_envs=1), recording)
 
 
+def save(path, qpos, qvel, action):
+    np.savez(path, qpos=qpos, qvel=qvel, action=action)
+
+
 DAMAGE = {
     "missing": lambda path, _: path.unlink(),
     "empty": lambda path, _: path.write_bytes(b""),
@@ -200,10 +221,11 @@ DAMAGE = {
     "cut short": lambda path, whole: path.write_bytes(whole[: len(whole) // 2]),
     "other arrays": lambda path, _: np.savez(path, qpos=np.zeros((1, 26))),
     "one array": lambda path, _: np.save(path.open("wb"), np.zeros((1, 26))),
-    "words": lambda path, _: np.savez(path, qpos=np.array(["a"]), qvel=np.array(["b"])),
-    "no rows": lambda path, _: np.savez(path, qpos=np.zeros((0, 26)), qvel=np.zeros((0, 25))),
-    "a row": lambda path, _: np.savez(path, qpos=np.zeros(26), qvel=np.zeros(25)),
-    "unequal": lambda path, _: np.savez(path, qpos=np.zeros((2, 26)), qvel=np.zeros((3, 25))),
+    "no action": lambda path, _: np.savez(path, qpos=np.zeros((2, 26)), qvel=np.zeros((2, 25))),
+    "words": lambda path, _: save(path, np.array(["a"]), np.array(["b"]), np.array(["c"])),
+    "no rows": lambda path, _: save(path, *(np.zeros((0, size)) for size in (26, 25, 19))),
+    "a row": lambda path, _: save(path, *(np.zeros(size) for size in (26, 25, 19))),
+    "unequal": lambda path, _: save(path, np.zeros((2, 26)), np.zeros((3, 25)), np.zeros((2, 19))),
 }
 
 

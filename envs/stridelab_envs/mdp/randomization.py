@@ -73,31 +73,36 @@ def payload(state: State, ids: Tensor, body: str, low: float, high: float) -> No
 def recorded_state(state: State, ids: Tensor, file: str, share: float) -> None:
     """Start a ``share`` of the episodes in a state recorded before, for example under other skills.
 
-    ``file`` is an ``.npz`` with ``qpos (n, nq)`` and ``qvel (n, nv)``; a relative path starts at
-    the folder of this package's tasks.
+    ``file`` is an ``.npz`` with ``qpos (n, nq)``, ``qvel (n, nv)`` and the ``action (n, joints)``
+    that was executed last; a relative path starts at the folder of this package's tasks.
     """
-    qpos, qvel = _recording(file)
-    if qpos.shape[1] != state.sim.qpos.shape[1] or qvel.shape[1] != state.sim.qvel.shape[1]:
+    qpos, qvel, action = _recording(file)
+    here = (state.sim.qpos, state.sim.qvel, state.action)
+    if any(a.shape[1] != b.shape[1] for a, b in zip((qpos, qvel, action), here, strict=True)):
         raise ConfigError(_FILE, f"{file} holds states of another robot")
     chosen = ids[torch.rand(ids.numel(), generator=state.generator) < share]
     rows = torch.randint(qpos.shape[0], (chosen.numel(),), generator=state.generator)
     state.sim.qpos[chosen] = qpos[rows]
     state.sim.qvel[chosen] = qvel[rows]
+    state.action[chosen] = action[rows]
 
 
 @cache
-def _recording(file: str) -> tuple[Tensor, Tensor]:
+def _recording(file: str) -> tuple[Tensor, Tensor, Tensor]:
     path = Path(__file__).parents[1] / "tasks" / file  # an absolute path stays as it is
     try:
         with np.load(path) as arrays:
             qpos = torch.from_numpy(arrays["qpos"].astype(np.float64))
             qvel = torch.from_numpy(arrays["qvel"].astype(np.float64))
-        readable = qpos.dim() == qvel.dim() == 2 and 0 < len(qpos) == len(qvel)
+            action = torch.from_numpy(arrays["action"].astype(np.float32))
+        readable = qpos.dim() == qvel.dim() == action.dim() == 2
+        readable = readable and 0 < len(qpos) == len(qvel) == len(action)
     except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile):
         readable = False
     if not readable:
-        raise ConfigError(_FILE, f"{path} is not an .npz with qpos and qvel, a row for each state")
-    return qpos, qvel
+        what = f"{path} is not an .npz with qpos, qvel and action, a row for each state"
+        raise ConfigError(_FILE, what)
+    return qpos, qvel, action
 
 
 def _between(state: State, ids: Tensor, low: float, high: float) -> Tensor:

@@ -164,14 +164,20 @@ class State:
         self.sim.velocity_written()
         self._cache.clear()
 
+    def forget_action(self, ids: Tensor) -> None:
+        """Let no action have come before the episodes that begin in environments ``ids (k,)``.
+
+        What puts robots into states they had while moving may then write ``action``.
+        """
+        # Out of place: the tensor may be referred to by a caller.
+        self.action = self.action.index_fill(0, ids, 0.0)
+
     def reset(self, ids: Tensor) -> None:
         """Start a new episode for environments ``ids (k,)``; physics is reset already."""
         self._cache.clear()
         self.episode_step[ids] = 0
-        # Out of place: the tensors may be referred to by a caller.
-        self.action = self.action.index_fill(0, ids, 0.0)
-        self.last_action = self.last_action.index_fill(0, ids, 0.0)
-        self.last_last_action = self.last_last_action.index_fill(0, ids, 0.0)
+        self.last_action = self.last_action.index_copy(0, ids, self.action[ids])
+        self.last_last_action = self.last_last_action.index_copy(0, ids, self.action[ids])
         self.last_joint_vel[ids] = self.joint_vel[ids]
         self.last_base_vel[ids] = self.base_vel[ids]
         self.foot_lift[ids] = 0.0

@@ -17,7 +17,8 @@ def command(
     seconds: Annotated[float, typer.Option(min=1.0, help="Simulated time of each [s].")] = 60.0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the environments.")] = 12345,
     record: Annotated[
-        Path | None, typer.Option(help="Write states to this .npz, to start episodes in.")
+        Path | None,
+        typer.Option(help="Write the states handed over to this .npz, to start episodes in."),
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="States recorded of each skill.")] = 500,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

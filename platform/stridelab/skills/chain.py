@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,36 +36,44 @@ class ChainResult:
 
 
 class Recorder:
-    """Keeps states by the skill that led to them, without those that end in a fall.
+    """Keeps the states in which a skill hands over, by skill, but not those of a fall under way.
 
     Args:
         skills: Number of skills.
-        every: Control steps between two records.
         survive: Control steps a robot must still stand after a state for it to be kept.
     """
 
-    def __init__(self, skills: int, *, every: int = 10, survive: int = 30) -> None:
-        self.every, self.survive = every, survive
-        self._waiting: list[tuple[int, Tensor, Tensor, Tensor]] = []
+    def __init__(self, skills: int, *, survive: int = 15) -> None:
+        self._survive = survive
+        self._waiting: deque[tuple[Tensor, Tensor, Tensor]] = deque()
         self._kept: list[list[Tensor]] = [[] for _ in range(skills)]
 
-    def take(self, step: int, env: BatchEnv, active: Tensor, fell: Tensor) -> None:
-        """Look at the environments after control step ``step``."""
-        for _, _, _, stood in self._waiting:
-            stood &= ~fell
-        if step % self.every == 0:
-            qpos, qvel = env.sim.qpos.clone(), env.sim.qvel.clone()
-            qpos[:, env.state.base_slices[0].start : env.state.base_slices[0].start + 2] = 0.0
-            self._waiting.append(
-                (step, torch.cat([qpos, qvel], dim=1), active.clone(), ~fell.clone())
-            )
-        while self._waiting and step - self._waiting[0][0] >= self.survive:
-            _, states, skill, stood = self._waiting.pop(0)
+    def take(self, env: BatchEnv, active: Tensor, handing_over: Tensor, fell: Tensor) -> None:
+        """Look at the environments after a control step.
+
+        Args:
+            env: Holds their states.
+            active: The skill that had control, ``(num_envs,)``.
+            handing_over: Whether it was the last step of its turn, ``(num_envs,)`` bool.
+            fell: Whether the robot has fallen, ``(num_envs,)`` bool.
+        """
+        for _, _, standing in self._waiting:
+            standing &= ~fell
+        qpos = env.sim.qpos.clone()
+        base = env.state.base_slices[0].start
+        qpos[:, base : base + 2] = 0.0
+        states = torch.cat([qpos, env.sim.qvel, env.state.action], dim=1)
+        self._waiting.append((states, active.clone(), handing_over & ~fell))
+        if len(self._waiting) > self._survive:
+            states, skill, standing = self._waiting.popleft()
             for index, kept in enumerate(self._kept):
-                kept.append(states[(skill == index) & stood])
+                kept.append(states[(skill == index) & standing])
 
     def write(self, path: Path, env: BatchEnv, count: int, seed: int) -> None:
-        """Write ``count`` states of each skill: ``qpos``, ``qvel`` and ``skill``, as float32."""
+        """Write ``count`` states of each skill: ``qpos``, ``qvel``, ``action`` and ``skill``.
+
+        They are float32. ``action`` is the one just executed, which the robot still holds when it is taken over.
+        """
         generator = torch.Generator().manual_seed(seed)
         rows, labels = [], []
         for index, kept in enumerate(self._kept):
@@ -73,12 +82,13 @@ class Recorder:
             rows.append(states[order])
             labels += [index] * order.numel()
         array = torch.cat(rows).float().numpy()
-        split = env.sim.qpos.shape[1]
+        nq, nv = env.sim.qpos.shape[1], env.sim.qvel.shape[1]
         with replacing(path) as scratch, scratch.open("wb") as stream:
             np.savez_compressed(
                 stream,
-                qpos=array[:, :split],
-                qvel=array[:, split:],
+                qpos=array[:, :nq],
+                qvel=array[:, nq : nq + nv],
+                action=array[:, nq + nv :],
                 skill=np.array(labels, dtype=np.int8),
             )
 
@@ -109,7 +119,7 @@ def chain(
     obs = env.reset()
     steps = round(seconds / env.control_dt)
     first_command = next(iter(env.state.commands.values()))
-    for step_number in range(steps):
+    for _ in range(steps):
         action = torch.zeros(episodes, env.action_dim)
         for index, skill in enumerate(skills.skills):
             chosen = skill.policy.act({"policy": obs[skill.name]})
@@ -119,9 +129,9 @@ def chain(
         falls.index_put_(
             (active[step.terminated], before[step.terminated]), torch.tensor(1), accumulate=True
         )
-        if recorder is not None:
-            recorder.take(step_number, env, active, step.terminated | step.truncated)
         handing_over = last_of_turn & ~step.terminated
+        if recorder is not None:
+            recorder.take(env, active, handing_over, step.terminated | step.truncated)
         before = torch.where(handing_over, active, before.masked_fill(step.terminated, count))
         active = torch.where(handing_over, (active + 1) % count, active)
         obs = step.obs

@@ -39,6 +39,7 @@ def test_by_hand():
     # The step after observation 1 ended the episode with this frame, not with row 4.
     assert windows.followed_by(torch.tensor([1]), torch.tensor([[9.0]])).tolist() == [[2, 3, 9]]
     assert windows.followed_by(torch.tensor([2]), torch.tensor([[9.0]])).tolist() == [[4, 4, 9]]
+    assert windows.past(3).flatten().tolist() == [4, 4]
 
 
 def test_no_observation_at_all():
@@ -47,7 +48,6 @@ def test_no_observation_at_all():
     windows = FrameWindows(torch.zeros(7, 1, 2), episode_beginnings(ends(steps=4, envs=1)))
     assert windows[none].shape == (0, 6)
     assert windows.followed_by(none, torch.zeros(0, 2)).shape == (0, 6)
-    assert windows.past(3).flatten().tolist() == [4, 4]
 
 
 @pytest.mark.parametrize("length", [1, 2, 4, 13])

@@ -143,15 +143,19 @@ class FakeEnv:
     def at(self, step):
         self.sim.qpos[:] = torch.tensor([[step, 7.0, 8.0, 9.0, robot] for robot in range(3)])
         self.sim.qvel[:] = torch.tensor([[-step, 0.5]])
+        self.state.action = torch.full((3, 1), step / 10)
 
 
-def record(recorder, fell, skills, steps):
-    """Show ``steps`` steps; ``fell`` maps a step to the robots that fall."""
+def record(recorder, handing_over, skills, steps, fell=None):
+    """Show ``steps`` steps; a step maps to the robots whose turn ends with it, or that fall."""
     env = FakeEnv()
     for step in range(steps):
         env.at(step)
-        down = torch.tensor([robot in fell.get(step, []) for robot in range(3)])
-        recorder.take(step, env, torch.tensor(skills), down)
+        over, down = (
+            torch.tensor([robot in robots.get(step, []) for robot in range(3)])
+            for robots in (handing_over, fell or {})
+        )
+        recorder.take(env, torch.tensor(skills), over, down)
     return env
 
 
@@ -164,33 +168,36 @@ def rows(path):
     )
 
 
+ALWAYS = {key: [0, 1, 2] for key in range(100)}
+
+
 class TestRecorder:
-    def test_states_from_which_robots_went_on_standing(self, tmp_path):
-        recorder = chains.Recorder(2, every=4, survive=3)
-        # Records at 0, 4, 8 and 12; that of 12 has not stood its test when time is over.
-        env = record(recorder, {2: [1], 7: [2], 8: [0]}, [0, 1, 1], 14)
+    def test_states_handed_over(self, tmp_path):
+        recorder = chains.Recorder(2, survive=3)
+        turns = {2: [1], 4: [0], 7: [0, 2], 9: [1], 11: [0], 12: [0]}
+        # Robot 0 falls three steps after it handed over, robot 1 while it did.
+        env = record(recorder, turns, [0, 1, 1], 15, fell={7: [0], 9: [1]})
         recorder.write(tmp_path / "states.npz", env, count=10, seed=0)
         loaded, kept = rows(tmp_path / "states.npz")
-        assert kept == [
-            *((0, 0, 0), (0, 2, 1)),  # robot 1 falls in step 2
-            *((4, 0, 0), (4, 1, 1)),  # robot 2 falls in step 7
-            *((8, 1, 1), (8, 2, 1)),  # robot 0 falls in step 8 itself
-        ]
-        assert loaded.keys() == {"qpos", "qvel", "skill"}
-        assert loaded["qpos"].dtype == loaded["qvel"].dtype == np.float32
+        # What has not stood its test when time is over is left out.
+        assert kept == [(2, 1, 1), (7, 2, 1), (11, 0, 0)]
+        assert loaded.keys() == {"qpos", "qvel", "action", "skill"}
+        for name in ("qpos", "qvel", "action"):
+            assert loaded[name].dtype == np.float32
         assert loaded["skill"].dtype == np.int8
         # At the origin, and else as they were.
         assert (loaded["qpos"][:, 1:3] == 0.0).all()
         assert (loaded["qpos"][:, 3] == 9.0).all()
         assert (loaded["qvel"][:, 0] == -loaded["qpos"][:, 0]).all()
         assert (loaded["qvel"][:, 1] == 0.5).all()
+        np.testing.assert_allclose(loaded["action"][:, 0], loaded["qpos"][:, 0] / 10)
         assert [path.name for path in tmp_path.iterdir()] == ["states.npz"]
 
     def test_a_number_of_each_skill_drawn_by_seed(self, tmp_path):
         drawn = []
         for seed in (0, 0, 1):
-            recorder = chains.Recorder(2, every=1, survive=1)
-            env = record(recorder, {}, [0, 1, 1], 40)
+            recorder = chains.Recorder(2, survive=1)
+            env = record(recorder, ALWAYS, [0, 1, 1], 40)
             recorder.write(tmp_path / "states.npz", env, count=6, seed=seed)
             drawn.append(rows(tmp_path / "states.npz")[1])
         skills = [skill for _, _, skill in drawn[0]]
@@ -199,12 +206,29 @@ class TestRecorder:
         assert drawn[0] == drawn[1] != drawn[2]
 
     def test_a_skill_of_which_too_little_is_known(self, tmp_path):
-        recorder = chains.Recorder(2, every=1, survive=1)
-        env = record(recorder, {}, [0, 0, 0], 3)
+        recorder = chains.Recorder(2, survive=1)
+        env = record(recorder, ALWAYS, [0, 0, 0], 3)
         recorder.write(tmp_path / "states.npz", env, count=100, seed=0)
         _, kept = rows(tmp_path / "states.npz")
         assert len(kept) == 6
         assert {skill for _, _, skill in kept} == {0}
+
+    def test_the_chain_shows_the_last_step_of_each_turn(self, scripted, monkeypatch):
+        monkeypatch.setattr(chains, "TURN", 0.2)  # ten steps
+        seen = []
+
+        class Noting(chains.Recorder):
+            def take(self, env, active, handing_over, fell):
+                seen.append((active.tolist(), handing_over.tolist()))
+
+        chains.chain(scripted, episodes=3, seconds=1.0, seed=1, recorder=Noting(4))
+        # As in test_turns_and_falls: robot 0 falls in steps 5, 18, 20 and 40, robot 1 in 33.
+        steps = [
+            [step for step, (_, over) in enumerate(seen, start=1) if over[i]] for i in range(3)
+        ]
+        assert steps == [[15, 30, 50], [10, 20, 30, 43], [10, 20, 30, 40, 50]]
+        first = seen[0][0]
+        assert [seen[9][0][i] for i in (1, 2)] == first[1:]
 
 
 class TestCommand:
@@ -223,15 +247,16 @@ class TestCommand:
 
         return run
 
-    def test_json_and_recording(self, stridelab, skills_file, tmp_path):
+    def test_json_and_recording(self, stridelab, skills_file, tmp_path, monkeypatch):
+        monkeypatch.setattr(chains, "TURN", 0.2)  # before anybody has fallen
         target = tmp_path / "states.npz"
-        settings = ("--episodes", 4, "--seconds", 2, "--record", target, "--count", 5)
+        settings = ("--episodes", 4, "--seconds", 4, "--record", target, "--count", 5)
         code, out, err = stridelab("chain", skills_file(), *settings, "--json")
         assert (code, err) == (0, "")
         result = json.loads(out)
-        assert result["minutes"] == pytest.approx(8 / 60)
+        assert result["minutes"] == pytest.approx(16 / 60)
         assert result["falls"] > 0  # nobody has learnt anything
-        assert result["falls_per_minute"] == pytest.approx(result["falls"] * 60 / 8)
+        assert result["falls_per_minute"] == pytest.approx(result["falls"] * 60 / 16)
         falls_after = [n for others in result["falls_after"].values() for n in others.values()]
         assert sum(falls_after) == result["falls"]
         with np.load(target) as arrays:
