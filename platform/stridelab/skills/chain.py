@@ -72,7 +72,8 @@ class Recorder:
     def write(self, path: Path, env: BatchEnv, count: int, seed: int) -> None:
         """Write ``count`` states of each skill: ``qpos``, ``qvel``, ``action`` and ``skill``.
 
-        They are float32. ``action`` is the one just executed, which the robot still holds when it is taken over.
+        They are float32. ``action`` is the one just executed, which the robot still holds when it
+        is taken over.
         """
         generator = torch.Generator().manual_seed(seed)
         rows, labels = [], []
