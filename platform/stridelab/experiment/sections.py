@@ -247,6 +247,9 @@ class HierarchicalSection(Section):
     hold_steps: Integer = Field(
         default=3, ge=1, le=10_000, description="Control steps for which a skill is kept, from 1."
     )
+    gating: Literal["learned", "random"] = Field(
+        default="learned", description="random: skills are drawn blindly, to compare with."
+    )
     actor_hidden: list[Width] = Field(
         default=[512, 256, 128],
         min_length=1,

@@ -56,7 +56,8 @@ class Hierarchical(ActorCritic):
 
     ``model_config`` keys: ``actor_hidden`` (backbone), ``critic_hidden``, ``activation``,
     ``normalize_observations``, ``history``, ``skills`` (see
-    :mod:`stridelab.modules.frozen_skills`), ``hold_steps``, ``affine_commands`` (a command of 0
+    :mod:`stridelab.modules.frozen_skills`), ``hold_steps``, ``random_gating`` (skills are drawn
+    with equal probabilities, in evaluation too), ``affine_commands`` (a command of 0
     is the centre of its range, 1 its end; otherwise in the units of the skill), ``command_std``
     (at the start), ``literal`` (see :class:`ActionShape`), ``residual`` (``clip``, and ``start``
     as a fraction of training), ``curriculum`` (list of ``place``, ``low``, ``high``, ``until``: the
@@ -77,6 +78,7 @@ class Hierarchical(ActorCritic):
         num_actions = int(self.action_space.shape[0])
         self.action_clip = float(self.action_space.high[0])
         self.hold_steps = int(config["hold_steps"])
+        self.random_gating = bool(config["random_gating"])
         self.skills = FrozenSkills(config["skills"], num_actions)
         if WEIGHTS in config:
             self.skills.load_weights(config[WEIGHTS])
@@ -158,8 +160,9 @@ class Hierarchical(ActorCritic):
         features = self.backbone(normalized)
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
+            logits = self.gating(features)
             heads = [
-                self.gating(features),
+                torch.zeros_like(logits) if self.random_gating else logits,
                 self.command_mean(features),
                 self.command_log_std(features).clamp(*COMMAND_LOG_STD),
                 self.residual_mean(features),
@@ -217,6 +220,8 @@ class Hierarchical(ActorCritic):
         inputs = self.act(self.normalize(obs)[POLICY], context)
         distribution = self.action_dist_cls.from_logits(inputs)
         stored = distribution.sample() if explore else distribution.mode()
+        if self.random_gating and not explore:
+            stored[..., 0] = distribution.sample()[..., 0]
         action = self.action_shape.split_action(stored)
         hold = self._next_hold(hold, action, obs[SKILL_STATE])
         out = {

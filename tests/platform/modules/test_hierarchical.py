@@ -61,6 +61,23 @@ def test_a_skill_is_kept_for_hold_steps(build_hierarchical, explore):
     assert not torch.equal(actions[0].command, actions[1].command)
 
 
+@pytest.mark.parametrize("explore", [True, False])
+def test_random_gating_is_blind(explore, build_hierarchical):
+    module, env = build_hierarchical(model__gating="random", model__hold_steps=1)
+    with torch.no_grad():
+        module.gating.bias.copy_(torch.tensor([100.0, 0.0, 0.0, 0.0]))
+    obs, state = env.reset(), initial_state(module, 8)
+    counts = torch.zeros(4)
+    for _ in range(50):
+        action, _, state = decide(module, obs, state, explore=explore)
+        counts += action.skill.bincount(minlength=4)
+    # A quarter of 400 draws each; five deviations of 8.7 are 43.
+    assert (counts - 100.0).abs().max() < 43
+    out = module.forward_exploration({Columns.OBS: obs, Columns.STATE_IN: state})
+    inputs = module.action_dist_cls.from_logits(out[Columns.ACTION_DIST_INPUTS])
+    assert (inputs.heads.logits == 0.0).all()
+
+
 def test_hold_of_one_step_chooses_always(build_hierarchical):
     module, env = build_hierarchical(model__hold_steps=1)
     obs, state = env.reset(), initial_state(module, 8)
