@@ -37,6 +37,8 @@ _FITTED = (
 """What an environment must share with that of the training."""
 _ADDED = {"history": {}, "history_order": "oldest_first"}
 """What descriptions lack that were written before there were histories."""
+_OF_THE_MACHINE = ("resources", "tracking")
+"""Sections of an experiment that mean nothing elsewhere."""
 FORMAT = 1
 """Version of the layout of ``policy.json``."""
 WEIGHTS, DESCRIPTION = "policy.safetensors", "policy.json"
@@ -156,7 +158,7 @@ def save_bundle(
         "model_config": dict(module.model_config),
         "env": env,
         "env_steps": env_steps,
-        "experiment": experiment.to_dict(),
+        "experiment": _portable(experiment.to_dict()),
         "git_commit": git_commit,
         "versions": versions(),
     }
@@ -164,6 +166,15 @@ def save_bundle(
         safetensors.torch.save_file(weights, scratch)
     with replacing(folder / DESCRIPTION) as scratch:
         scratch.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+
+
+def _portable(experiment: dict[str, Any]) -> dict[str, Any]:
+    """Take out what holds on the training machine only: its resources, tracking and paths."""
+    kept = {key: value for key, value in experiment.items() if key not in _OF_THE_MACHINE}
+    start = experiment["train"]["start_from"]
+    if start is not None and Path(start).is_absolute():
+        kept["train"] = {**experiment["train"], "start_from": None}
+    return kept
 
 
 def load_bundle(folder: Path) -> Policy:

@@ -87,7 +87,10 @@ def test_means_keep_their_units(tmp_path, env, tiny_experiment):
 
 def test_description(bundle, tiny_experiment):
     policy = load_bundle(bundle)
-    assert policy.experiment == tiny_experiment()
+    saved, loaded = tiny_experiment().to_dict(), policy.experiment.to_dict()
+    for of_the_machine in ("resources", "tracking"):
+        del saved[of_the_machine], loaded[of_the_machine]
+    assert loaded == saved
     assert policy.description["env_steps"] == 1234
     assert {"python", "torch", "mujoco"} <= policy.description["versions"].keys()
     recorded = policy.description["env"]
@@ -116,6 +119,16 @@ def test_saving_again_replaces(bundle, module, env, tiny_experiment):
     policy = load_bundle(bundle)
     assert policy.description["env_steps"] == 9999
     assert policy.act(env.reset()).mean() > 1.0
+
+
+@pytest.mark.parametrize(("start", "kept"), [("policies/a", "policies/a"), ("/home/me/a", None)])
+def test_paths_of_the_training_machine_stay_there(
+    start, kept, tmp_path, module, env, tiny_experiment
+):
+    experiment = tiny_experiment(train__start_from=start, resources__storage_path="/home/me/runs")
+    save_bundle(tmp_path, module, experiment, describe_env(env), env_steps=0, git_commit=None)
+    assert "/home/me" not in (tmp_path / DESCRIPTION).read_text()
+    assert load_bundle(tmp_path).experiment.train.start_from == kept
 
 
 def test_a_checkpoint_folder_holds_its_bundle(bundle):
