@@ -89,7 +89,7 @@ class Experiment(Section):
         self._check_joint_groups()
         self._check_estimator()
         if self.sweep is not None:
-            self._check_sweep(self.sweep.space)
+            self._check_sweep(self.sweep)
         return self
 
     def _check_minibatches(self) -> None:
@@ -126,8 +126,20 @@ class Experiment(Section):
         except ConfigError as error:
             raise error.under("task") from None
 
-    def _check_sweep(self, space: SearchSpace) -> None:
+    def _check_sweep(self, sweep: SweepSection) -> None:
         """Try what the search space offers, so that no trial is refused after the start."""
+        sweep.check_seeds(len(self.seeds))
+        space = sweep.space
+        if (
+            sweep.is_population
+            and self.algorithm.schedule == "adaptive"
+            and "algorithm.learning_rate" in space.keys
+        ):
+            message = (
+                "is overruled by algorithm.schedule: adaptive; write algorithm.schedule: fixed, or "
+                "sweep algorithm.desired_kl"
+            )
+            raise ConfigError("sweep.parameters.algorithm.learning_rate", message)
         base = {**self.to_dict(), "sweep": None}
         for key, assignment in space.probes():
             try:

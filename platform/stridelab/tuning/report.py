@@ -16,8 +16,10 @@ from stridelab.evaluation.statistics import bootstrap_interval, iqm
 from stridelab.export.bundle import load_bundle
 from stridelab.tracking.store import Store, open_store
 from stridelab.tuning.folder import storage_folder
-from stridelab.tuning.study import PLOTTED, Outcome, StudyResult, metric_of
+from stridelab.tuning.outcomes import PLOTTED, Outcome
+from stridelab.tuning.study import StudyResult
 from stridelab.tuning.trial import POLICY_FOLDER
+from stridelab.tuning.tuner import metric_of
 from stridelab_envs.errors import UserError
 
 _COLUMNS = {

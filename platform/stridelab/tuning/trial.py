@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from ray import tune
-from ray.tune.search.repeater import TRIAL_INDEX
 
 from stridelab.algorithms.kinds import build_algorithm
 from stridelab.evaluation.rollout import evaluate
@@ -26,15 +25,8 @@ EVALUATION_SEED = 12_345
 
 
 def trial_case(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Return the assignment (dotted key to value) and the seed of a trial's Tune config.
-
-    Trials drawn beforehand carry a ``case``. A searcher's trials carry an ``assignment`` and a
-    running number, by which the seeds take turns.
-    """
-    if "case" in config:
-        return dict(config["case"]["assignment"]), int(config["case"]["seed"])
-    seeds = config["seeds"]
-    return dict(config["assignment"]), int(seeds[config.get(TRIAL_INDEX, 0) % len(seeds)])
+    """Return the assignment (dotted key to value) and the seed of a trial's Tune config."""
+    return dict(config["case"]["assignment"]), int(config["case"]["seed"])
 
 
 def trial_experiment(config: dict[str, Any]) -> Experiment:
