@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -23,6 +24,9 @@ from stridelab_envs.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from stridelab_envs.tasks.config import TaskConfig
+
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def _whole(value: Any) -> Any:
@@ -444,8 +448,12 @@ class ResourcesSection(Section):
         ge=0.0,
         description="GPUs [count] of the learner, from 0; fractions share a GPU.",
     )
-    max_concurrent_trials: Integer | None = Field(
+    max_concurrent: Integer | None = Field(
         default=None, ge=1, description="Trials at once, from 1; null = as many as fit."
+    )
+    time_budget: str | None = Field(
+        default=None,
+        description="Time after which the study stops, to be resumed: 90m, 12h or 2d; null = none.",
     )
     storage_path: str = Field(
         default="runs", min_length=1, description="Folder or object-store address for all results."
@@ -455,6 +463,38 @@ class ResourcesSection(Section):
         ge=0,
         description="Times a failed trial starts again from its checkpoint, from 0.",
     )
+
+    @property
+    def time_budget_s(self) -> float | None:
+        """The time budget [s]."""
+        return None if self.time_budget is None else duration_s(self.time_budget)
+
+    @field_validator("time_budget")
+    @classmethod
+    def _duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            duration_s(value)
+        return value
+
+    @field_validator("gpus_per_learner")
+    @classmethod
+    def _whole_gpus(cls, value: float) -> float:
+        # Ray shares one GPU between processes, but gives no process one and a half.
+        if value > 1 and not value.is_integer():
+            raise ConfigError("", f"must be at most 1 or a whole number, got {value:g}")
+        return value
+
+
+def duration_s(text: str) -> float:
+    """Return a duration such as ``90m``, ``1.5h`` or ``2d`` in seconds.
+
+    Raises:
+        ConfigError: It is none, or not above 0.
+    """
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text.strip())
+    if found is None or not float(found[1]) > 0.0:
+        raise ConfigError("", f"must be a time such as 90m, 12h or 2d, got {show(text)}")
+    return float(found[1]) * _SECONDS[found[2]]
 
 
 class TrackingSection(Section):

@@ -13,8 +13,8 @@ from stridelab_envs.errors import ConfigError
 
 POPULATIONS = ("pbt", "pb2")
 """Schedulers whose trials change their values while they train."""
-_NEVER_SWEPT = ("name", "seeds", "sweep")
-_FIXED_WHILE_TRAINING = ("task.id", "task.num_envs", "task.observations", "algorithm.kind")
+_NEVER_SWEPT = ("name", "seeds", "sweep", "ablation", "stages", "on_existing")
+_CHANGE_WHILE_TRAINING = ("algorithm", "task.rewards")
 _REAL = ("uniform", "loguniform", "reverseloguniform")
 
 
@@ -173,8 +173,9 @@ class SweepSection(Section):
         if not self.is_population:
             return None
         name = self.scheduler_name
-        if not key.startswith(("algorithm.", "task.")) or key in _FIXED_WHILE_TRAINING:
-            return f"cannot change while a trial trains, as {name} asks for"
+        if not any(f"{key}.".startswith(f"{section}.") for section in _CHANGE_WHILE_TRAINING):
+            sections = " and ".join(_CHANGE_WHILE_TRAINING)
+            return f"cannot change while a trial trains, as {name} asks for; {sections} can"
         if name == "pb2" and (space.kind not in _REAL or space.optional):
             return f"pb2 searches ranges of real numbers only: {', '.join(_REAL)}"
         return None

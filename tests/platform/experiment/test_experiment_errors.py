@@ -24,11 +24,12 @@ EXACT = {
     "name: toy\ntask:\n  id: toy\n  rewards:\n    upright: 1.0\n    trackng_lin_vel: 2.0\n"
     "train: {env_steps: 1}\n": "6: task.rewards.trackng_lin_vel: unknown reward "
     f'"trackng_lin_vel"; did you mean "tracking_lin_vel"? {REWARDS}',
-    HEAD + "seed: [1]\n": '4: seed: unknown key "seed"; did you mean "seeds"? (known: algorithm, '
-    "description, model, name, resources, seeds, sweep, task, tracking, train)",
-    "nam: toy\ntask: {id: toy}\ntrain: {env_steps: 1}\n": '1: nam: unknown key "nam"; did you '
-    'mean "name"? (known: algorithm, description, model, name, resources, seeds, sweep, task, '
+    HEAD + "seed: [1]\n": '4: seed: unknown key "seed"; did you mean "seeds"? (known: ablation, '
+    "algorithm, description, model, name, on_existing, resources, seeds, stages, sweep, task, "
     "tracking, train)",
+    "nam: toy\ntask: {id: toy}\ntrain: {env_steps: 1}\n": '1: nam: unknown key "nam"; did you '
+    'mean "name"? (known: ablation, algorithm, description, model, name, on_existing, resources, '
+    "seeds, stages, sweep, task, tracking, train)",
     "name: toy\ntask:\n  id: toy\n  num_evns: 3\ntrain: {env_steps: 1}\n": "4: task.num_evns: "
     'unknown key "num_evns"; did you mean "num_envs"? (known: id, num_envs)',
     "name: toy\ntask: {id: toi}\ntrain: {env_steps: 1}\n": "2: task.id: unknown task "
@@ -101,7 +102,7 @@ EXACT = {
     SWEEP + "algorithm.gamma: {uniform: [2, 1]}\n": "6: sweep.parameters.algorithm.gamma.uniform: "
     "the lower bound 2 must be below the upper bound 1",
     SWEEP + "seeds: [1, 2]\n": "6: sweep.parameters.seeds: cannot be swept (nor can name, seeds, "
-    "sweep)",
+    "sweep, ablation, stages, on_existing)",
     SWEEP + "algorithm.num_epochs: {uniform: [1, 4]}\n": "6: sweep.parameters.algorithm.num_epochs:"
     " must be an integer, got 1.954929658551372",
     SWEEP + "task.num_envs: [1024, 1001]\n    algorithm.num_minibatches: [16]\n": "7: "
@@ -228,7 +229,7 @@ MALFORMED = {
     "lambda": HEAD + "algorithm: {gae_lambda: -0.1}\n",
     "runners": HEAD + "resources: {env_runners: -1}\n",
     "cpus zero": HEAD + "resources: {cpus_per_trial: 0}\n",
-    "trials zero": HEAD + "resources: {max_concurrent_trials: 0}\n",
+    "trials zero": HEAD + "resources: {max_concurrent: 0}\n",
     "storage empty": HEAD + 'resources: {storage_path: ""}\n',
     "uri number": HEAD + "tracking: {uri: 5000}\n",
     "seeds number": HEAD + "seeds: 1\n",
