@@ -11,7 +11,8 @@ import numpy as np
 from stridelab.experiment import Experiment, SearchSpace, SweepSection
 
 Case = dict[str, Any]
-"""``assignment`` (dotted key to value) and ``seed``."""
+"""``assignment`` (dotted key to value) and ``seed``; of a population also ``member``, its number;
+in a later stage also ``start``, what it goes on from."""
 
 
 def draw_cases(experiment: Experiment) -> list[Case]:
@@ -20,6 +21,14 @@ def draw_cases(experiment: Experiment) -> list[Case]:
     Each of ``samples`` draws runs through all combinations of the grids; each configuration runs
     under every seed. Equal ``search_seed`` gives equal draws.
     """
+    sweep = experiment.sweep
+    if sweep is not None and sweep.is_population:
+        [seed] = experiment.seeds
+        population = _population(sweep, experiment.flat())
+        return [
+            {"assignment": assignment, "seed": seed, "member": member}
+            for member, assignment in enumerate(population)
+        ]
     return [
         {"assignment": assignment, "seed": seed}
         for assignment in _assignments(experiment)
@@ -30,10 +39,8 @@ def draw_cases(experiment: Experiment) -> list[Case]:
 def _assignments(experiment: Experiment) -> list[dict[str, Any]]:
     sweep = experiment.sweep
     if sweep is None:
-        return [{}]
+        return [{}, *({key: None} for key in experiment.switches)]
     flat = experiment.flat()
-    if sweep.is_population:
-        return _population(sweep, flat)
     drawn = list(_drawn(sweep))
     # What the file says already is a baseline where it is among the draws.
     if sweep.baseline and not any(_says(flat, assignment) for assignment in drawn):

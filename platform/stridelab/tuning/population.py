@@ -72,7 +72,7 @@ class PBT(PopulationBasedTraining):
 
     def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], Any]:
         config, operations = super()._get_new_config(trial, trial_to_clone)
-        config["case"]["cloned_from"] = trial_to_clone.trial_id
+        config["case"] |= _identity(trial, trial_to_clone)
         return config, operations
 
 
@@ -124,7 +124,7 @@ class PopulationBandit(PB2):
         config["case"] |= {
             "assignment": assignment,
             "coordinates": self._coordinates(assignment),
-            "cloned_from": trial_to_clone.trial_id,
+            **_identity(trial, trial_to_clone),
         }
         return config, operations
 
@@ -133,6 +133,14 @@ def pb2(sweep: SweepSection, iterations: int) -> PopulationBandit:
     """Return the scheduler ``pb2`` of a sweep."""
     args = {"perturbation_interval": _interval(iterations), **sweep.scheduler_args}
     return PopulationBandit(sweep.space, time_attr=_TIME, require_attrs=False, **args)
+
+
+def _identity(trial: Any, trial_to_clone: Any) -> dict[str, Any]:
+    """Return what a trial's case keeps of its own, and whose values it took over."""
+    return {
+        "member": trial.config["case"]["member"],
+        "cloned_from": trial_to_clone.config["case"]["member"],
+    }
 
 
 def _interval(iterations: int) -> int:

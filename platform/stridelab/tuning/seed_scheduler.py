@@ -64,6 +64,7 @@ class SeedScheduler(FIFOScheduler):
         self._metric = ""
         self._configurations: dict[str, _Configuration] = {}
         self._earlier: dict[str, dict[str, Any]] = {}  # from an earlier process, not yet seen
+        self._doomed: list[TuneTrial] = []  # seeds that came when all was decided
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Take over the metric."""
@@ -77,14 +78,24 @@ class SeedScheduler(FIFOScheduler):
         if any(known.trial_id == trial.trial_id for known in configuration.trials):
             return
         configuration.trials.append(trial)
-        if len(configuration.trials) > 1:
-            return
-        self.scheduler.on_trial_add(tune_controller, trial)
+        if len(configuration.trials) == 1:
+            self.scheduler.on_trial_add(tune_controller, trial)
         earlier = self._earlier.pop(key, None)
         if earlier is not None:
             configuration.stopped = earlier["stopped"]
             for iteration, score in earlier["judged"]:  # decided then, only remembered now
                 self._judge(tune_controller, configuration, iteration, score)
+        if configuration.stopped:
+            self._doomed.append(trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> TuneTrial | None:
+        """Drop the seeds of configurations that have been stopped, then go by turns."""
+        while self._doomed:
+            trial = self._doomed.pop()
+            if trial.status in (TuneTrial.PENDING, TuneTrial.PAUSED):
+                tune_controller.stop_trial(trial)
+        chosen: TuneTrial | None = super().choose_trial_to_run(tune_controller)
+        return chosen
 
     def on_trial_result(
         self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]

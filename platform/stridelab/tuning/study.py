@@ -6,8 +6,8 @@ import logging
 import os
 import signal
 import sys
-from dataclasses import dataclass
-from pathlib import Path
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -19,12 +19,21 @@ from stridelab.experiment.sections import HierarchicalSection
 from stridelab.skills.module_config import hierarchical_config
 from stridelab.tracking.callback import MlflowCallback, ParentRun
 from stridelab.tracking.store import default_uri, open_store
-from stridelab.tracking.trials import TrialInfo, run_name
-from stridelab.tuning.folder import StudyFolder, create, reopen, storage_folder
+from stridelab.tuning.describe import describe_study, describe_trial
+from stridelab.tuning.folder import StudyFolder, create_study, existing_study
 from stridelab.tuning.outcomes import Outcome, outcome_of
 from stridelab.tuning.progress import ProgressCallback
-from stridelab.tuning.trial import trial_case, trial_experiment
-from stridelab.tuning.tuner import metric_of, new_tuner, restored_tuner, trial_count
+from stridelab.tuning.stages import going_on, stages_of, with_earlier_curves
+from stridelab.tuning.storage import StorageFolder, check_nodes_see, open_storage
+from stridelab.tuning.tuner import (
+    Stage,
+    can_restore,
+    cpus_per_trial,
+    metric_of,
+    new_tuner,
+    restored_tuner,
+)
+from stridelab.tuning.watch import StudyWatch
 from stridelab_envs.errors import UserError
 
 
@@ -33,16 +42,26 @@ class StudyResult:
     """All trials of one study."""
 
     experiment: Experiment
-    folder: Path
+    folder: StorageFolder
     """Where Tune keeps the study."""
     tracking_uri: str
     parent_run_id: str | None
     outcomes: list[Outcome]
+    """The trials; with stages those of the last one reached, with the curves before it."""
+    earlier: list[Outcome] = field(default_factory=list)
+    """The trials of the stages before."""
+    stopped: str = ""
+    """Why the study was stopped before its end: ``time budget`` or ``interrupt``."""
 
 
 def tracking_uri(experiment: Experiment) -> str:
     """Return the MLflow store of an experiment."""
-    return experiment.tracking.uri or default_uri(storage_folder(experiment))
+    return experiment.tracking.uri or default_uri(storage_address(experiment))
+
+
+def storage_address(experiment: Experiment) -> str:
+    """Return where all results of an experiment go: an absolute path or an address."""
+    return open_storage(experiment.resources.storage_path).address
 
 
 def connect(address: str | None) -> None:
@@ -79,69 +98,126 @@ def run_study(
 
     Args:
         experiment: What to run.
-        resume: Continue the newest study of this name instead of starting one.
+        resume: Continue the newest study of this name, whatever ``on_existing`` says.
         address: Ray cluster; None starts one on this machine, or joins the one that RAY_ADDRESS
             names.
         console: Where progress is shown; None is silent.
 
     Raises:
-        UserError: If there is nothing to resume or no cluster to join, or the skills of the model
-            cannot be used.
+        UserError: If there is nothing to resume, no cluster to join, the storage path is not
+            visible everywhere, or the skills of the model cannot be used.
     """
     if isinstance(experiment.model, HierarchicalSection):
         # Skills that do not fit are refused before anything is written.
         hierarchical_config(experiment.model, experiment.task_config())
-    found = reopen(experiment) if resume else None
-    if found is not None and not tune.Tuner.can_restore(str(found.path)):
-        raise UserError(f"{found.path}: too little was saved to resume; start the study again")
-    uri = tracking_uri(experiment)
+    found = existing_study(experiment, resume=resume)
     # A store that cannot be used is an error now, not a warning in the middle of the night.
-    open_store(uri, experiment.name, storage_folder(experiment)).close()
+    uri = tracking_uri(experiment)
+    open_store(uri, experiment.name, storage_address(experiment)).close()
     connect(address)
-    study = found or create(experiment)
-    count = trial_count(experiment)
-    metric, _ = metric_of(experiment)
-    tracker = _tracker(experiment, study, with_parent=count > 1)
-    progress = ProgressCallback(
-        experiment.train.env_steps * count, count, metric, console or Console(quiet=True)
-    )
-    build = restored_tuner if resume else new_tuner
-    tuner = build(experiment, study, [tracker, progress])
+    check_nodes_see(open_storage(experiment.resources.storage_path))
+    study = found or create_study(experiment)
+    run = _StudyRun(experiment, study, console or Console(quiet=True))
     previous = signal.signal(signal.SIGTERM, _exit)  # so that runs end as KILLED, not RUNNING
     try:
-        results = tuner.fit()
+        return run.run()
     finally:
-        tracker.close()
         signal.signal(signal.SIGTERM, previous)
-    outcomes = [outcome_of(result, tracker.run_ids) for result in results]
-    return StudyResult(experiment, study.path, uri, tracker.parent_run_id, outcomes)
 
 
 def _exit(signum: int, frame: Any) -> None:
     sys.exit(128 + signum)
 
 
-def _describe(trial: Any) -> TrialInfo:
-    """Describe a trial for tracking, with every setting resolved."""
-    assignment, seed = trial_case(trial.config)
-    params: dict[str, Any] = trial_experiment(trial.config).flat()
-    params = {key: value for key, value in params.items() if key != "seeds"}
-    return TrialInfo(
-        run_name(assignment, seed),
-        {**params, "seed": seed},
-        {"stridelab.assignment": run_name(assignment) or "baseline", "stridelab.seed": str(seed)},
-    )
+class _StudyRun:
+    """Runs the stages of a study one after the other."""
 
+    def __init__(self, experiment: Experiment, study: StudyFolder, console: Console) -> None:
+        self.experiment = experiment
+        self.study = study
+        self.console = console
+        self.started_at = time.monotonic()
+        self.parent_run_id: str | None = None
+        self.stopped = ""
 
-def _tracker(experiment: Experiment, study: StudyFolder, *, with_parent: bool) -> MlflowCallback:
-    parent = ParentRun(study.path.name, experiment.flat()) if with_parent else None
-    return MlflowCallback(
-        tracking_uri(experiment),
-        experiment.name,
-        storage_folder(experiment),
-        sweep_id=study.sweep_id,
-        parent=parent,
-        experiment_yaml=experiment.to_yaml(),
-        describe=_describe,
-        system_metrics=experiment.tracking.system_metrics,
-    )
+    def run(self) -> StudyResult:
+        """Go through all stages; one that has ended is only read."""
+        stages = stages_of(self.experiment, self.study)
+        earlier: list[Outcome] = []
+        outcomes: list[Outcome] = []
+        for index, stage in enumerate(stages):
+            if index:
+                ready = going_on(stage, stages[index - 1], outcomes)
+                if self.stopped or not ready.cases:
+                    break
+                before, stage = outcomes, ready
+                earlier += before
+                outcomes = with_earlier_curves(self.run_stage(stage), before)
+            else:
+                outcomes = self.run_stage(stage)
+        return StudyResult(
+            self.experiment,
+            self.study.folder,
+            tracking_uri(self.experiment),
+            self.parent_run_id,
+            outcomes,
+            earlier,
+            self.stopped,
+        )
+
+    def run_stage(self, stage: Stage) -> list[Outcome]:
+        """Train the trials of one stage, or what is left of them."""
+        metric, mode = metric_of(self.experiment)
+        goes_on = can_restore(stage)
+        tracker = self._tracker(stage)
+        watch = self._watch(stage, goes_on)
+        progress = ProgressCallback(
+            stage.experiment.train.env_steps * stage.trial_count,
+            stage.trial_count,
+            metric,
+            self.console,
+            title=stage.name,
+        )
+        build = restored_tuner if goes_on else new_tuner
+        tuner: tune.Tuner = build(stage, [tracker, progress, watch])
+        try:
+            results = tuner.fit()
+        finally:
+            tracker.close()
+        if watch.unfinished:
+            self.stopped = "time budget" if watch.is_over else "interrupt"
+        self.parent_run_id = tracker.parent_run_id
+        return [
+            outcome_of(
+                result,
+                run_ids=tracker.run_ids,
+                metric=metric,
+                mode=mode,
+                unfinished=watch.unfinished,
+            )
+            for result in results
+        ]
+
+    def _watch(self, stage: Stage, goes_on: bool) -> StudyWatch:
+        resources = stage.experiment.resources
+        budget = resources.time_budget_s
+        if budget is not None:
+            budget = max(0.0, budget - (time.monotonic() - self.started_at))
+        settings = (resources.model_dump(), cpus_per_trial(stage)) if goes_on else None
+        return StudyWatch(budget, settings)
+
+    def _tracker(self, stage: Stage) -> MlflowCallback:
+        experiment = self.experiment
+        with_parent = bool(experiment.stages) or stage.trial_count > 1
+        tags = describe_study(experiment)
+        parent = ParentRun(self.study.name, experiment.flat(), tags) if with_parent else None
+        return MlflowCallback(
+            tracking_uri(experiment),
+            experiment.name,
+            storage_address(experiment),
+            sweep_id=self.study.sweep_id,
+            parent=parent,
+            experiment_yaml=experiment.to_yaml(),
+            describe=describe_trial,
+            system_metrics=experiment.tracking.system_metrics,
+        )

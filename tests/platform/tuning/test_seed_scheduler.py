@@ -41,6 +41,10 @@ class Study:
         if state is not None:
             SchedulerState(scheduler).set_state(state)
         self.stopped = []
+        self.trials = []
+
+    def get_trials(self):
+        return self.trials
 
     def get_live_trials(self):
         return []
@@ -52,6 +56,7 @@ class Study:
 
     def add(self, gamma, seeds, status="RUNNING"):
         trials = [Trial(gamma, seed, status) for seed in seeds]
+        self.trials += trials
         for trial in trials:
             self.scheduler.on_trial_add(self, trial)
         return trials
@@ -100,6 +105,19 @@ def test_seeds_that_wait_hold_nothing_up_and_never_start():
     assert study.report(first, 1, 1.0) == TrialScheduler.CONTINUE
     assert study.report(first, 2, 1.0) == TrialScheduler.STOP
     assert study.stopped == [trial.trial_id for trial in waiting]
+
+
+def test_a_seed_that_comes_when_all_is_decided_never_starts():
+    study = Study(asha())
+    for trial in study.add(0.9, (0, 1)):
+        study.report(trial, 2, 10.0)
+    [first] = study.add(0.5, (0,))
+    study.report(first, 2, 1.0)
+    first.status = "TERMINATED"
+    [late] = study.add(0.5, (1,), status="PENDING")
+    [other] = study.add(0.7, (0,), status="PENDING")
+    assert study.scheduler.choose_trial_to_run(study) is other
+    assert study.stopped == [late.trial_id]
 
 
 def test_a_missing_score_is_no_decision():
