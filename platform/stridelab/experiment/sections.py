@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -18,15 +17,13 @@ from pydantic import (
     model_validator,
 )
 
+from stridelab.experiment.durations import duration_s
 from stridelab.experiment.installed import ALGORITHMS, MODULES, installed_section, is_installed
 from stridelab.experiment.messages import CHOICE, nearest, not_listed, show
 from stridelab_envs.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from stridelab_envs.tasks.config import TaskConfig
-
-
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def _whole(value: Any) -> Any:
@@ -483,18 +480,6 @@ class ResourcesSection(Section):
         if value > 1 and not value.is_integer():
             raise ConfigError("", f"must be at most 1 or a whole number, got {value:g}")
         return value
-
-
-def duration_s(text: str) -> float:
-    """Return a duration such as ``90m``, ``1.5h`` or ``2d`` in seconds.
-
-    Raises:
-        ConfigError: It is none, or not above 0.
-    """
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text.strip())
-    if found is None or not float(found[1]) > 0.0:
-        raise ConfigError("", f"must be a time such as 90m, 12h or 2d, got {show(text)}")
-    return float(found[1]) * _SECONDS[found[2]]
 
 
 class TrackingSection(Section):
