@@ -1,4 +1,4 @@
-"""Every experiment file that ships, and every snippet of the page on sweeps, can be started."""
+"""What ships can be used: experiment files, snippets of the page on sweeps, policies."""
 
 import re
 from pathlib import Path
@@ -8,9 +8,11 @@ import pytest
 from stridelab.experiment import load_experiment, parse_experiment
 from stridelab.experiment.search_space import _CHECKS, NULL_OR
 from stridelab.experiment.yaml_text import parse_yaml
+from stridelab.export.bundle import load_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted([*ROOT.glob("experiments/train/*.yaml"), *ROOT.glob("experiments/sweeps/*.yaml")])
+POLICIES = sorted(path.parent for path in ROOT.glob("experiments/policies/*/policy.json"))
 PAGE = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
 SNIPPETS = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
 HEAD = {
@@ -24,6 +26,7 @@ HEAD = {
 def test_there_are_files_and_snippets():
     assert len(FILES) > 10
     assert len(SNIPPETS) >= 6
+    assert len(POLICIES) >= 5
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -31,6 +34,11 @@ def test_a_file_is_valid_and_in_its_folder(path):
     experiment = load_experiment(path)
     assert experiment.is_sweep == (path.parent.name == "sweeps")
     assert experiment.description
+
+
+@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.name)
+def test_a_policy_can_be_loaded(path):
+    assert load_bundle(path).experiment.seeds
 
 
 @pytest.mark.parametrize("text", SNIPPETS, ids=range(len(SNIPPETS)))
