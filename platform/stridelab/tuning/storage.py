@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from stridelab_envs.errors import UserError
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 """How long the nodes may take to look for a file [s]."""
 
 
@@ -141,10 +141,7 @@ def check_nodes_see(storage: StorageFolder) -> None:
     except OSError as error:
         raise _unreachable(storage.address, error) from error
     try:
-        sights = {node["NodeManagerAddress"]: _look(storage, marker, node) for node in nodes}
-        answers = dict(
-            zip(sights, ray.get(list(sights.values()), timeout=_PATIENCE_S), strict=True)
-        )
+        answers = ray.get([_look(storage, marker, node) for node in nodes], timeout=_PATIENCE_S)
     except ray.exceptions.GetTimeoutError:
         raise UserError(
             f"{storage.address}: not every node answered within {_PATIENCE_S:g} s whether it sees "
@@ -152,7 +149,8 @@ def check_nodes_see(storage: StorageFolder) -> None:
         ) from None
     finally:
         storage.delete(marker)
-    blind = sorted(node for node, sees in answers.items() if not sees)
+    addresses = [node["NodeManagerAddress"] for node in nodes]
+    blind = sorted({a for a, sees in zip(addresses, answers, strict=True) if not sees})
     if blind:
         raise UserError(
             f"{storage.address}: not visible on node {', '.join(blind)}; with several nodes "

@@ -250,7 +250,7 @@ def test_a_killed_study_is_resumed(tiny, tmp_path):
 
     process = start(tmp_path, "--resume", "--json")
     try:
-        assert process.wait(timeout=150) == 0, (tmp_path / "stderr.txt").read_text()
+        assert process.wait(timeout=300) == 0, (tmp_path / "stderr.txt").read_text()
     finally:
         if process.poll() is None:
             kill(process)
