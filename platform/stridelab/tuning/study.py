@@ -109,7 +109,8 @@ def run_study(
     """
     if isinstance(experiment.model, HierarchicalSection):
         # Skills that do not fit are refused before anything is written.
-        hierarchical_config(experiment.model, experiment.task_config())
+        for part in [experiment.stage(stage) for stage in experiment.stages] or [experiment]:
+            hierarchical_config(experiment.model, part.task_config())
     found = existing_study(experiment, resume=resume)
     # A store that cannot be used is an error now, not a warning in the middle of the night.
     uri = tracking_uri(experiment)
