@@ -234,7 +234,7 @@ def test_a_killed_study_is_resumed(tiny, tmp_path):
     runs = Runs(tmp_path / "runs")
     process = start(tmp_path)
     try:
-        for _ in range(3600):
+        for _ in range(12000):
             checkpoints = list(tmp_path.glob("runs/studies/tiny/*/checkpoint_*/policy/policy.json"))
             if checkpoints or process.poll() is not None:
                 break
@@ -250,7 +250,7 @@ def test_a_killed_study_is_resumed(tiny, tmp_path):
 
     process = start(tmp_path, "--resume", "--json")
     try:
-        assert process.wait(timeout=300) == 0, (tmp_path / "stderr.txt").read_text()
+        assert process.wait(timeout=600) == 0, (tmp_path / "stderr.txt").read_text()
     finally:
         if process.poll() is None:
             kill(process)
