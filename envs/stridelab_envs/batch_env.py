@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -218,26 +218,45 @@ class BatchEnv:
             "simulation": self.sim.get_state(),
             "state": self.state.get_state(),
             "generator": self.generator.get_state(),
+            "rewards": {name: row.clone() for name, row in self._rows_of_rewards()},
             "sums": [value.clone() for value in self._sums()],
             "commands": {name: c.get_state() for name, c in self.state.commands.items()},
             "stack": self._stack.get_state(),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`get_state` returned; ``num_envs`` and the task must be equal."""
+        """Take over what :meth:`get_state` returned.
+
+        ``num_envs`` and the task must be equal but for the weights of rewards; a term that was off
+        then counts from here.
+        """
         self.sim.set_state(state["simulation"])
         self.state.set_state(state["state"])
         self.generator.set_state(state["generator"])
         self._stack.set_state(state["stack"])
+        for name, row in self._rows_of_rewards():
+            row.copy_(state["rewards"].get(name, torch.zeros(())))
         for own, value in zip(self._sums(), state["sums"], strict=True):
             own.copy_(value)
         for name, command in self.state.commands.items():
             command.set_state(state["commands"][name])
 
+    def get_curriculum(self) -> dict[str, float]:
+        """Return how far each command's curriculum has come, 0 to 1; it outlives environments."""
+        return {name: command.progress for name, command in self.state.commands.items()}
+
+    def set_curriculum(self, progress: Mapping[str, float]) -> None:
+        """Take over how far curricula had come elsewhere."""
+        for name, command in self.state.commands.items():
+            if name in progress:
+                command.set_progress(progress[name])
+
+    def _rows_of_rewards(self) -> Iterator[tuple[str, Tensor]]:
+        return zip(self._rewards, self._reward_sums, strict=True)
+
     def _sums(self) -> tuple[Tensor, ...]:
-        """Return what is kept of the running episodes."""
+        """Return what else is kept of the running episodes."""
         return (
-            self._reward_sums,
             self._metric_sums,
             self._metric_counts,
             self._return,

@@ -46,8 +46,14 @@ class Command:
         """Commands in force, ``(num_envs, len(names))``."""
         self.time_left = torch.zeros(count)
         """Time until the next draw [s], ``(num_envs,)``."""
+        self.progress = 1.0
+        """How far a curriculum has come, from the start (0) to the final ranges (1)."""
         self.generator = state.generator
         self._dt = state.dt
+
+    def set_progress(self, progress: float) -> None:
+        """Take over how far a curriculum had come elsewhere."""
+        self.progress = progress
 
     @property
     def expiring(self) -> Tensor:
@@ -186,8 +192,12 @@ class VelocityCommand(Command):
         bounds = torch.tensor([[float(start[name][i]) for name in self.names] for i in (0, 1)])
         self._start = bounds.clamp(self.low, self.high)  # whoever narrows the ranges means it
         self.progress = 0.0 if curriculum else 1.0
-        """How far the ranges are from the start's (0) to the final ones (1)."""
         self._widen_below = torch.tensor([widen_below[0], widen_below[0], widen_below[1]])
+        self._set_ranges()
+
+    def set_progress(self, progress: float) -> None:
+        """Take over how far the ranges had widened elsewhere."""
+        super().set_progress(progress)
         self._set_ranges()
 
     def _set_ranges(self) -> None:

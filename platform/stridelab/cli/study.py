@@ -36,9 +36,10 @@ def run(
 ) -> None:
     """Run the experiment file and print what came out; exit code 1 if a trial failed."""
     experiment = load_experiment(path, overrides or ())
-    check(experiment.sweep is not None)
+    check(experiment.is_sweep)
     # Ray and torch take seconds to import: a wrong file is refused before.
-    from stridelab.tuning.report import keep_results, result_table
+    from stridelab.tuning.keep import keep_results
+    from stridelab.tuning.report import ablation_table, result_table
     from stridelab.tuning.study import run_study
 
     result = run_study(experiment, resume=resume, address=address, console=stderr)
@@ -56,14 +57,24 @@ def run(
         print_json([_record(outcome) for outcome in result.outcomes])
     else:
         stdout.print(result_table(result))
-        stdout.print(f"study: {result.folder}", soft_wrap=True, highlight=False)
+        if experiment.ablation is not None:
+            stdout.print(ablation_table(result))
+        stdout.print(f"study: {result.folder.address}", soft_wrap=True, highlight=False)
         stdout.print(
             f"look:  stridelab ui --tracking-uri {result.tracking_uri}",
             soft_wrap=True,
             highlight=False,
         )
+    if result.stopped:
+        left = sum(outcome.is_unfinished for outcome in result.outcomes)
+        stderr.print(
+            f"stopped by {result.stopped} with {left} trials unfinished; --resume goes on",
+            style="yellow",
+        )
     if failed:
         raise typer.Exit(1)
+    if result.stopped == "interrupt":
+        raise typer.Exit(130)
 
 
 def _record(outcome: Any) -> dict[str, Any]:
@@ -71,7 +82,7 @@ def _record(outcome: Any) -> dict[str, Any]:
         "assignment": outcome.assignment,
         "seed": outcome.seed,
         "run_id": outcome.run_id,
-        "checkpoint": outcome.checkpoint,
+        "checkpoint": outcome.checkpoint.path if outcome.checkpoint else None,
         "error": outcome.error,
         "metrics": {
             name: value

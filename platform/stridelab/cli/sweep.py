@@ -22,6 +22,8 @@ def command(
 
     def require_sweep(is_sweep: bool) -> None:
         if not is_sweep:
-            raise UserError(f"{experiment}: has no sweep section; use `stridelab train`")
+            raise UserError(
+                f"{experiment}: has no sweep or ablation section; use `stridelab train`"
+            )
 
     run(experiment, overrides, require_sweep, resume=resume, address=address, as_json=as_json)

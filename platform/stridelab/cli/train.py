@@ -22,6 +22,6 @@ def command(
 
     def refuse_sweep(is_sweep: bool) -> None:
         if is_sweep:
-            raise UserError(f"{experiment}: has a sweep section; use `stridelab sweep`")
+            raise UserError(f"{experiment}: compares configurations; use `stridelab sweep`")
 
     run(experiment, overrides, refuse_sweep, resume=resume, address=address, as_json=as_json)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -31,6 +31,9 @@ _INK = "#222222"
 _MUTED = "#6b7280"
 _GRID = "#e5e7eb"
 _DPI = 160
+_SCORES = colormaps["cividis"]
+_OFF = -0.08
+"""Height at which parallel coordinates show what is switched off."""
 _MAX_BANDS = 8
 """With more curves than this, bands only hide the lines."""
 _POINTS = 400
@@ -214,6 +217,100 @@ def sweep_summary(
         axes.set_xlabel(xlabel)
         _footnote(figure, "large point: score; bar: 95 % bootstrap interval; small points: seeds")
         _save(figure, path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParallelAxis:
+    """One upright axis of a parallel-coordinates plot."""
+
+    label: str
+    values: tuple[float | str | None, ...]
+    """One value a line: a number, a name, or None for what is switched off."""
+    log: bool = False
+    """Whether the axis is logarithmic; all numbers are above 0 then."""
+
+
+def parallel_coordinates(
+    axes: Sequence[ParallelAxis], path: Path, *, title: str, mode: str = "max"
+) -> None:
+    """Draw one line a variant across upright axes, coloured by the last axis, the score.
+
+    Args:
+        axes: The axes from left to right; of the last one all values are numbers.
+        path: PNG file to write.
+        title: Title of the figure.
+        mode: ``max`` where higher scores are better, else ``min``.
+
+    Raises:
+        ValueError: There are fewer than two axes, or no lines.
+    """
+    if len(axes) < 2 or not axes[-1].values:
+        raise ValueError(f"{title}: nothing to draw: at least two axes and one line are needed")
+    heights = np.array([_heights(axis) for axis in axes])  # (axes, lines)
+    with rc_context(_STYLE):
+        figure, plot = _figure(max(7.2, 1.35 * len(axes)), 4.4)
+        places = np.arange(len(axes))
+        goodness = heights[-1] if mode == "max" else 1.0 - heights[-1]
+        for line in np.argsort(goodness):  # the best on top
+            colour = _SCORES(goodness[line])
+            plot.plot(places, heights[:, line], color=colour, linewidth=1.6, alpha=0.85)
+        for place, axis in zip(places, axes, strict=True):
+            plot.axvline(float(place), color=_MUTED, linewidth=1.0, zorder=0)
+            for height, text in _marks(axis):
+                plot.annotate(
+                    text,
+                    (place, height),
+                    xytext=(3, 0),
+                    textcoords="offset points",
+                    fontsize=7.5,
+                    color=_INK,
+                    va="center",
+                    bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none", "alpha": 0.7},
+                )
+        plot.set_xticks(places, [axis.label for axis in axes], rotation=20, ha="right")
+        plot.set_yticks([])
+        plot.grid(visible=False)
+        plot.set_ylim(-0.12, 1.06)
+        plot.set_xlim(-0.1, len(axes) - 0.6)
+        for side in ("left", "bottom"):
+            plot.spines[side].set_visible(False)
+        plot.set_title(title)
+        _footnote(figure, "one line: one configuration; the brighter, the better the score")
+        _save(figure, path)
+
+
+def _heights(axis: ParallelAxis) -> list[float]:
+    """Return where the values of an axis stand, from 0 to 1; what is off stands below."""
+    names = sorted({value for value in axis.values if isinstance(value, str)})
+    numbers = [float(v) for v in axis.values if isinstance(v, int | float)]
+    low, high = (min(numbers), max(numbers)) if numbers else (0.0, 0.0)
+
+    def height(value: float | str | None) -> float:
+        if value is None:
+            return _OFF
+        if isinstance(value, str):
+            return names.index(value) / max(1, len(names) - 1)
+        if high == low:
+            return 0.5
+        if axis.log:
+            return float(np.log(value / low) / np.log(high / low))
+        return (value - low) / (high - low)
+
+    return [height(value) for value in axis.values]
+
+
+def _marks(axis: ParallelAxis) -> list[tuple[float, str]]:
+    """Return heights and texts to write beside an axis: the ends of a range, or all names."""
+    shown: dict[float, str] = {}
+    ends = (0.0, 1.0) if len(set(axis.values) - {None}) > 1 else (0.5,)
+    for value, height in zip(axis.values, _heights(axis), strict=True):
+        if value is None:
+            shown[height] = "off"
+        elif isinstance(value, str):
+            shown[height] = value
+        elif height in ends:
+            shown.setdefault(height, f"{value:.3g}")
+    return sorted(shown.items())
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

@@ -128,6 +128,49 @@ def bootstrap_interval(
     )
 
 
+def difference_interval(
+    x: ArrayLike,
+    y: ArrayLike,
+    statistic: Statistic,
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Return how much ``statistic`` of ``x`` lies above that of ``y``, with a bootstrap interval.
+
+    The runs of both are resampled independently.
+
+    Args:
+        x: ``(runs_x,)``.
+        y: ``(runs_y,)``.
+        statistic: Maps scores ``(runs, 1)`` to a number, for example :func:`iqm`.
+        confidence: Probability mass of the interval, in (0, 1).
+        resamples: Number of bootstrap resamples, at least 1.
+        seed: Seed of the resampling.
+
+    Raises:
+        ValueError: There are no scores, or one is not finite.
+    """
+    first, second = _matrix(x), _matrix(y)
+    generator = np.random.default_rng(seed)
+
+    def resampled(scores: Scores) -> float:
+        return statistic(scores[generator.integers(0, len(scores), size=len(scores))])
+
+    values = [resampled(first) - resampled(second) for _ in range(resamples)]
+    tail = 0.5 * (1.0 - confidence)
+    low, high = np.quantile(values, [tail, 1.0 - tail])
+    runs = min(len(first), len(second))
+    return Interval(
+        point=float(statistic(first) - statistic(second)),
+        low=float(low),
+        high=float(high),
+        n=runs,
+        note=_note(runs, 1),
+    )
+
+
 def _note(runs: int, tasks: int) -> str:
     """Say what too few runs do to the result."""
     if runs == 1:

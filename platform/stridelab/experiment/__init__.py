@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stridelab.experiment.ablation import AblationSection
 from stridelab.experiment.loader import load_experiment, parse_experiment
 from stridelab.experiment.schema import Experiment
 from stridelab.experiment.search_space import SearchSpace, Space
@@ -14,15 +15,18 @@ from stridelab.experiment.sections import (
     TrackingSection,
     TrainSection,
 )
+from stridelab.experiment.stages import StageSection
 from stridelab.experiment.sweep import SweepSection
 
 __all__ = [
+    "AblationSection",
     "AlgorithmSection",
     "Experiment",
     "ModelSection",
     "ResourcesSection",
     "SearchSpace",
     "Space",
+    "StageSection",
     "StdSection",
     "SweepSection",
     "TaskSection",

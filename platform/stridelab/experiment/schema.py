@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from stridelab.experiment.ablation import AblationSection
 from stridelab.experiment.messages import first_problem, show
 from stridelab.experiment.overrides import plain
 from stridelab.experiment.search_space import SearchSpace
@@ -25,6 +26,7 @@ from stridelab.experiment.sections import (
     TrackingSection,
     TrainSection,
 )
+from stridelab.experiment.stages import StageSection, check_stages
 from stridelab.experiment.sweep import SweepSection
 from stridelab.experiment.yaml_text import dump_yaml
 from stridelab_envs.errors import ConfigError
@@ -37,6 +39,7 @@ Scalar = str | int | float | bool | None
 Seed = Annotated[Integer, Field(ge=0, le=2**32 - 1)]
 """Seed of all random numbers of a run, 0 to 2**32 - 1 (what NumPy takes)."""
 
+_NO_PROPERTIES_OF_A_RUN = ("sweep", "ablation", "stages", "on_existing")
 _NAME_SIGNS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
 
@@ -64,7 +67,18 @@ class Experiment(Section):
     seeds: list[Seed] = Field(
         default=[0], min_length=1, description="One run for each, all different, 0 to 2**32 - 1."
     )
+    on_existing: Literal["resume", "restart", "refuse"] = Field(
+        default="restart",
+        description="When there is a study of this name: resume it, start another one beside it, "
+        "or refuse.",
+    )
     sweep: SweepSection | None = Field(default=None, description="Its presence makes it a sweep.")
+    ablation: AblationSection | None = Field(
+        default=None, description="Switches terms off one at a time; its presence makes it a sweep."
+    )
+    stages: list[StageSection] = Field(
+        default=[], description="Parts of the training, each from the policy of the one before."
+    )
 
     @field_validator("name")
     @classmethod
@@ -88,8 +102,13 @@ class Experiment(Section):
         self._check_runners()
         self._check_joint_groups()
         self._check_estimator()
+        if self.sweep is not None and self.ablation is not None:
+            raise ConfigError("ablation", "cannot stand beside a sweep; make two files of it")
         if self.sweep is not None:
-            self._check_sweep(self.sweep.space)
+            self._check_sweep(self.sweep)
+        self._check_stages()
+        if self.sweep is not None or self.ablation is not None:
+            self._check_probes()
         return self
 
     def _check_minibatches(self) -> None:
@@ -126,14 +145,95 @@ class Experiment(Section):
         except ConfigError as error:
             raise error.under("task") from None
 
-    def _check_sweep(self, space: SearchSpace) -> None:
-        """Try what the search space offers, so that no trial is refused after the start."""
-        base = {**self.to_dict(), "sweep": None}
-        for key, assignment in space.probes():
+    def _check_sweep(self, sweep: SweepSection) -> None:
+        sweep.check_seeds(len(self.seeds))
+        if sweep.is_population and self.stages:
+            message = f"{sweep.scheduler_name} changes values while training; run stages after it"
+            raise ConfigError("stages", message)
+        key = "algorithm.learning_rate"
+        if (
+            sweep.is_population
+            and self.algorithm.schedule == "adaptive"
+            and key in sweep.parameters
+        ):
+            message = (
+                "is overruled by algorithm.schedule: adaptive; write algorithm.schedule: fixed, or "
+                "sweep algorithm.desired_kl"
+            )
+            raise ConfigError(f"sweep.parameters.{key}", message)
+
+    def _check_stages(self) -> None:
+        if not self.stages:
+            return
+        check_stages(self.stages, tuple(self.differences))
+        first = None
+        for index, stage in enumerate(self.stages):
             try:
-                validate(space.apply(base, assignment))
+                robot = self.stage(stage).task_config().robot
             except ConfigError as error:
-                raise _blame(error, key, assignment) from None
+                related = [key for key in stage.values if f"{error.path}.".startswith(f"{key}.")]
+                key = max(related, key=len, default="")
+                where = "" if error.path == key else f"{error.path}: "
+                path = f"stages[{index}].{key}" if key else f"stages[{index}]"
+                raise ConfigError(path, f"{where}{error.message}") from None
+            first = first or robot
+            if robot != first:
+                message = f"has the robot {robot}, but the first stage has {first}"
+                raise ConfigError(f"stages[{index}]", message)
+
+    def _check_probes(self) -> None:
+        """Try what the trials may get, so that none of them is refused after the start."""
+        bases = [self.stage(stage) for stage in self.stages] or [self]
+        for base in bases:
+            tree = base.single()
+            for key, assignment in self._probes():
+                try:
+                    validate(SearchSpace({}).apply(tree, assignment))
+                except ConfigError as error:
+                    raise self._blamed(error, key, assignment) from None
+
+    def _probes(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        if self.sweep is not None:
+            yield from self.sweep.space.probes()
+        for key in self.switches:
+            yield key, {key: None}
+
+    def _blamed(self, error: ConfigError, key: str, assignment: Mapping[str, Any]) -> ConfigError:
+        if self.ablation is not None:
+            return ConfigError(f"ablation.{key.split('.')[1]}", str(error))
+        return _blame(error, key, assignment)
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether configurations are compared, by a sweep or an ablation."""
+        return self.sweep is not None or self.ablation is not None
+
+    @property
+    def switches(self) -> dict[str, None]:
+        """Dotted keys that the ablation sets to null, one at a time; empty without one."""
+        if self.ablation is None:
+            return {}
+        try:
+            return self.ablation.switches(self.task_config())
+        except ConfigError as error:
+            raise error.under("ablation") from None
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """Dotted keys in which the trials differ."""
+        return (*(self.sweep.parameters if self.sweep else ()), *self.switches)
+
+    def single(self) -> dict[str, Any]:
+        """Return plain data of one run: without sweep, ablation and stages."""
+        return {**self.to_dict(), "sweep": None, "ablation": None, "stages": []}
+
+    def stage(self, stage: StageSection) -> Experiment:
+        """Return the experiment as it is in one stage, without the others.
+
+        Raises:
+            ConfigError: A key of the stage does not exist or a value is refused.
+        """
+        return validate(SearchSpace({}).apply({**self.to_dict(), "stages": []}, stage.values))
 
     def task_config(self) -> TaskConfig:
         """Return the task with this experiment's changes."""
@@ -162,11 +262,12 @@ class Experiment(Section):
         """Return dotted keys and scalar values, for tables and run parameters.
 
         Lists are written as text. The weights of all rewards of the task are included as
-        ``task.rewards.<term>``; a preset's name is ``task.rewards.preset``. The sweep is left
-        out: it is no property of a run.
+        ``task.rewards.<term>``; a preset's name is ``task.rewards.preset``. Sweep, ablation and
+        stages are left out: they are no properties of a run.
         """
         tree = self.to_dict()
-        del tree["sweep"]
+        for key in _NO_PROPERTIES_OF_A_RUN:
+            del tree[key]
         if isinstance(tree["task"].get("rewards"), str):
             tree["task"]["rewards"] = {"preset": tree["task"]["rewards"]}
         flat = dict(_flatten(tree, ""))

@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from stridelab.experiment.durations import duration_s
 from stridelab.experiment.installed import ALGORITHMS, MODULES, installed_section, is_installed
 from stridelab.experiment.messages import CHOICE, nearest, not_listed, show
 from stridelab_envs.errors import ConfigError, unknown_name
@@ -447,8 +448,12 @@ class ResourcesSection(Section):
         ge=0.0,
         description="GPUs [count] of the learner, from 0; fractions share a GPU.",
     )
-    max_concurrent_trials: Integer | None = Field(
+    max_concurrent: Integer | None = Field(
         default=None, ge=1, description="Trials at once, from 1; null = as many as fit."
+    )
+    time_budget: str | None = Field(
+        default=None,
+        description="Time after which the study stops, to be resumed: 90m, 12h or 2d; null = none.",
     )
     storage_path: str = Field(
         default="runs", min_length=1, description="Folder or object-store address for all results."
@@ -458,6 +463,26 @@ class ResourcesSection(Section):
         ge=0,
         description="Times a failed trial starts again from its checkpoint, from 0.",
     )
+
+    @property
+    def time_budget_s(self) -> float | None:
+        """The time budget [s]."""
+        return None if self.time_budget is None else duration_s(self.time_budget)
+
+    @field_validator("time_budget")
+    @classmethod
+    def _duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            duration_s(value)
+        return value
+
+    @field_validator("gpus_per_learner")
+    @classmethod
+    def _whole_gpus(cls, value: float) -> float:
+        # Ray shares one GPU between processes, but gives no process one and a half.
+        if value > 1 and not value.is_integer():
+            raise ConfigError("", f"must be at most 1 or a whole number, got {value:g}")
+        return value
 
 
 class TrackingSection(Section):

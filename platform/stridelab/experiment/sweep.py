@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from stridelab.experiment.messages import show
-from stridelab.experiment.search_space import SearchSpace, parse_space
+from stridelab.experiment.components import SCHEDULERS, SEARCHES, component
+from stridelab.experiment.search_space import SearchSpace, Space, parse_space
 from stridelab.experiment.sections import Integer, Section
-from stridelab_envs.errors import ConfigError, unknown_name
+from stridelab_envs.errors import ConfigError
 
-_SCHEDULERS = {
-    "fifo": None,
-    "asha": "ray.tune.schedulers:ASHAScheduler",
-    "median_stopping": "ray.tune.schedulers:MedianStoppingRule",
-}
-_SEARCHES = {"random": None, "optuna": "ray.tune.search.optuna:OptunaSearch"}
-_OURS = {
-    "metric": "it is sweep.metric",
-    "mode": "it is sweep.mode",
-    "seed": "it is sweep.search_seed",
-    "space": "it is sweep.parameters",
-    "time_attr": "the platform counts in training iterations",
-    "sampler": "it is a Python object",
-    "storage": "it is a Python object",
-}
-_NEVER_SWEPT = ("name", "seeds", "sweep")
+POPULATIONS = ("pbt", "pb2")
+"""Schedulers whose trials change their values while they train."""
+_NEVER_SWEPT = ("name", "seeds", "sweep", "ablation", "stages", "on_existing")
+_CHANGE_WHILE_TRAINING = ("algorithm", "task.rewards")
+_REAL = ("uniform", "loguniform", "reverseloguniform")
 
 
 class SweepSection(Section):
@@ -40,6 +27,11 @@ class SweepSection(Section):
     mode: Literal["max", "min"] = Field(
         default="max", description="Whether more or less is better."
     )
+    aggregate: Literal["iqm", "mean"] = Field(
+        default="iqm",
+        description="How the seeds of a configuration become one score: interquartile or plain "
+        "mean.",
+    )
     parameters: dict[str, dict[str, Any]] = Field(
         min_length=1, description="Search space of each dotted key; a bare list is a grid."
     )
@@ -47,17 +39,20 @@ class SweepSection(Section):
         default=1,
         ge=1,
         le=1_000_000,
-        description="Draws from the space; each runs through all grids.",
+        description="Draws from the space (each runs through all grids); size of a population.",
     )
     scheduler: dict[str, dict[str, Any]] = Field(
         default={"fifo": {}},
-        description="Stops poor trials: fifo (never), asha or median_stopping, with arguments.",
+        description="Stops poor trials or changes their values: fifo (neither), asha, "
+        "median_stopping, hyperband, pbt or pb2, with arguments.",
     )
     search: dict[str, dict[str, Any]] = Field(
         default={"random": {}}, description="Draws the values: random, or optuna with arguments."
     )
     baseline: bool = Field(
-        default=False, description="Also run the experiment with no value changed."
+        default=True,
+        description="Also run the experiment with no value changed (in a population: one member "
+        "starts with the file's values).",
     )
     search_seed: Integer = Field(
         default=0, ge=0, le=2**32 - 1, description="Seed of the search algorithm, 0 to 2**32 - 1."
@@ -65,13 +60,18 @@ class SweepSection(Section):
 
     @property
     def scheduler_name(self) -> str:
-        """``fifo``, ``asha`` or ``median_stopping``."""
+        """Name of the scheduler, a key of ``components.SCHEDULERS``."""
         return next(iter(self.scheduler))
 
     @property
     def scheduler_args(self) -> dict[str, Any]:
         """Constructor arguments of the Ray scheduler, without metric, mode and time."""
         return dict(self.scheduler[self.scheduler_name])
+
+    @property
+    def is_population(self) -> bool:
+        """Whether trials change their values while they train."""
+        return self.scheduler_name in POPULATIONS
 
     @property
     def search_name(self) -> str:
@@ -86,8 +86,35 @@ class SweepSection(Section):
     @property
     def space(self) -> SearchSpace:
         """The search space of ``parameters``."""
-        spaces = {key: parse_space(raw) for key, raw in self.parameters.items()}
-        return SearchSpace(spaces, self.search_name)
+        return SearchSpace({key: parse_space(raw) for key, raw in self.parameters.items()})
+
+    def check_seeds(self, count: int) -> None:
+        """Refuse several seeds where the scheduler cannot judge a configuration by all of them.
+
+        Raises:
+            ConfigError: Says why, and what to do instead.
+        """
+        if count == 1:
+            return
+        name, args = self.scheduler_name, self.scheduler_args
+        if self.is_population:
+            message = (
+                f"{name}'s trials copy each other's weights, so seeds do not stay apart; give one "
+                "seed and train the best values again under several"
+            )
+            raise ConfigError("seeds", message)
+        if name == "hyperband":
+            message = (
+                "hyperband pauses and compares single trials, so it cannot judge a configuration "
+                "by all its seeds; use asha, or one seed"
+            )
+            raise ConfigError("seeds", message)
+        if args.get("min_time_slice") or not args.get("hard_stop", True):
+            message = (
+                "median_stopping pauses single trials with these arguments, which takes the seeds "
+                "of a configuration apart; leave out min_time_slice and hard_stop, or give one seed"
+            )
+            raise ConfigError("seeds", message)
 
     @field_validator("parameters", mode="before")
     @classmethod
@@ -102,82 +129,53 @@ class SweepSection(Section):
                 space = parse_space(raw)
             except ConfigError as error:
                 raise error.under(key) from None
-            written[key] = {space.kind: list(space.values)}
+            written[key] = space.written()
         return written
 
     @field_validator("scheduler", mode="before")
     @classmethod
     def _known_scheduler(cls, value: Any) -> Any:
-        # ASHA's own limit on iterations is not known yet: it must not spoil the check.
-        return _component("scheduler", value, _SCHEDULERS, {"max_t": 10**9})
+        return component("scheduler", value, SCHEDULERS)
 
     @field_validator("search", mode="before")
     @classmethod
     def _known_search(cls, value: Any) -> Any:
-        return _component("search", value, _SEARCHES, {})
+        return component("search", value, SEARCHES)
 
     @model_validator(mode="after")
-    def _searchable(self) -> Self:
-        if self.search_name == "random":
-            return self
-        for key, raw in self.parameters.items():
-            if "grid" in raw:
-                message = f"{self.search_name} cannot search a grid; write {{choice: [...]}}"
-                raise ConfigError(f"parameters.{key}", message)
+    def _goes_together(self) -> Self:
+        if self.scheduler_name != "fifo" and self.metric.startswith("eval/"):
+            message = (
+                f"{self.scheduler_name} compares trials while they train, and {self.metric} is "
+                "measured after the last iteration only; use episode/return, or the fifo scheduler"
+            )
+            raise ConfigError("metric", message)
+        if self.is_population:
+            self._check_population()
+        for key, space in self.space.spaces.items():
+            if problem := self._space_problem(key, space):
+                raise ConfigError(f"parameters.{key}", problem)
         return self
 
+    def _check_population(self) -> None:
+        name = self.scheduler_name
+        if self.search_name != "random":
+            raise ConfigError("search", f"{name} chooses the values itself; leave out the search")
+        if self.samples < 2:
+            message = f"{name} needs a population of at least 2, got {self.samples}"
+            raise ConfigError("samples", message)
 
-def _component(
-    kind: str, value: Any, known: dict[str, str | None], defaults: dict[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """Return ``{name: arguments}`` of a scheduler or search algorithm, checked against Ray."""
-    if isinstance(value, str):
-        value = {value: {}}
-    if not isinstance(value, dict) or len(value) != 1:
-        raise ConfigError("", f"must be one of {', '.join(sorted(known))}, got {show(value)}")
-    [(name, args)] = value.items()
-    if name not in known:
-        raise ConfigError("", unknown_name(kind, name, known))
-    args = {} if args is None else args
-    if not isinstance(args, dict):
-        raise ConfigError(name, f"must be a mapping of arguments, got {show(args)}")
-    target = known[name]
-    if target is not None:
-        _check_arguments(name, target, args, defaults)
-    elif args:
-        raise ConfigError(name, f"takes no arguments, got {', '.join(map(str, args))}")
-    return {name: args}
-
-
-def _check_arguments(
-    name: str, target: str, args: dict[str, Any], defaults: dict[str, Any]
-) -> None:
-    """Refuse arguments that the Ray class does not take: Ray itself drops or fails on them."""
-    if not args:
-        return
-    module, _, attribute = target.partition(":")
-    ray_class = getattr(importlib.import_module(module), attribute)
-    parameters = inspect.signature(ray_class).parameters
-    taken = [key for key in parameters if key not in _OURS]
-    for key, value in args.items():
-        if key in _OURS:
-            raise ConfigError(f"{name}.{key}", f"cannot be set here: {_OURS[key]}")
-        if key not in taken:
-            raise ConfigError(f"{name}.{key}", unknown_name("argument", key, taken))
-        _check_type(f"{name}.{key}", value, parameters[key].annotation)
-    usable = {key: value for key, value in defaults.items() if key in taken}
-    try:
-        ray_class(**{**usable, **args})
-    except (AssertionError, TypeError, ValueError) as error:
-        reason = str(error).rstrip("!.") or "a value is out of range"
-        raise ConfigError(name, f"{attribute} refuses these arguments: {reason}") from None
-
-
-def _check_type(path: str, value: Any, annotation: Any) -> None:
-    """Refuse a value of another plain type than the argument's own."""
-    words = {int: "an integer", float: "a number", bool: "true or false"}
-    if annotation not in words:
-        return
-    fits = isinstance(value, int | float if annotation is float else annotation)
-    if not fits or (isinstance(value, bool) and annotation is not bool):
-        raise ConfigError(path, f"must be {words[annotation]}, got {show(value)}")
+    def _space_problem(self, key: str, space: Space) -> str | None:
+        """Say why the search algorithm or scheduler cannot take a space."""
+        if space.kind == "grid" and (self.is_population or self.search_name != "random"):
+            chooser = self.scheduler_name if self.is_population else self.search_name
+            return f"{chooser} cannot search a grid; write {{choice: [...]}}"
+        if not self.is_population:
+            return None
+        name = self.scheduler_name
+        if not any(f"{key}.".startswith(f"{section}.") for section in _CHANGE_WHILE_TRAINING):
+            sections = " and ".join(_CHANGE_WHILE_TRAINING)
+            return f"cannot change while a trial trains, as {name} asks for; {sections} can"
+        if name == "pb2" and (space.kind not in _REAL or space.optional):
+            return f"pb2 searches ranges of real numbers only: {', '.join(_REAL)}"
+        return None

@@ -39,6 +39,8 @@ _ADDED = {"history": {}, "history_order": "oldest_first"}
 """What descriptions lack that were written before there were histories."""
 _OF_THE_MACHINE = ("resources", "tracking")
 """Sections of an experiment that mean nothing elsewhere."""
+_RENAMED = {"resources": {"max_concurrent_trials": "max_concurrent"}}
+"""Keys that sections of an experiment had under other names."""
 FORMAT = 1
 """Version of the layout of ``policy.json``."""
 WEIGHTS, DESCRIPTION = "policy.safetensors", "policy.json"
@@ -210,6 +212,7 @@ def _build_module(
         raise UserError(f"{folder}: {error.message}") from None
     try:
         description["env"] = _ADDED | description["env"]
+        description["experiment"] = _renamed(description["experiment"])
         env = {key: description["env"][key] for key in _FITTED}
         sizes = {
             group: env["history"].get(group, 1) * max(stop for _, stop in layout.values())
@@ -237,6 +240,17 @@ def _build_module(
         raise UserError(f"{folder}: {DESCRIPTION} is damaged: {reason}") from None
     module.eval()
     return module
+
+
+def _renamed(experiment: Any) -> Any:
+    """Return an experiment that an earlier version wrote, with today's names of its keys."""
+    if not isinstance(experiment, dict):
+        return experiment  # which is refused by whoever parses it
+    tree = dict(experiment)
+    for section, names in _RENAMED.items():
+        if isinstance(tree.get(section), dict):
+            tree[section] = {names.get(key, key): value for key, value in tree[section].items()}
+    return tree
 
 
 def _short(value: Any) -> str:

@@ -43,7 +43,7 @@ class Package:
     @property
     def command(self) -> str:
         """The stridelab command that runs the experiment."""
-        return "train" if self.experiment.sweep is None else "sweep"
+        return "sweep" if self.experiment.is_sweep else "train"
 
     @property
     def digest(self) -> str:

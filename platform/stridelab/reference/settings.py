@@ -107,7 +107,7 @@ def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
         if isinstance(one, type) and issubclass(one, BaseModel):
             if one not in found:
                 found.append(one)
-        elif typing.get_origin(one) is typing.Annotated:
+        elif typing.get_origin(one) in (typing.Annotated, list):
             pending.append(typing.get_args(one)[0])
         elif typing.get_origin(one) in (typing.Union, types.UnionType):
             pending += typing.get_args(one)

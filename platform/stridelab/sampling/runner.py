@@ -164,7 +164,8 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
     ) -> dict[str, Any]:
         """Return the weights and, of the local runner, the state of its environments.
 
-        Remote runners start their episodes afresh after a restart, so theirs is not kept.
+        Remote runners are restarted with this state; the algorithm keeps their environments, see
+        :meth:`get_env_state`.
         """
         state: dict[str, Any] = {WEIGHTS_SEQ_NO: self._weights_seq_no}
         if self._check_component(COMPONENT_RL_MODULE, components, not_components):
@@ -172,14 +173,35 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             state[COMPONENT_RL_MODULE] = {DEFAULT_MODULE_ID: weights}
         local = self.env is not None and not self.worker_index
         if local and self._check_component(COMPONENT_ENV, components, not_components):
-            state[COMPONENT_ENV] = {
-                "batch_env": self._env.get_state(),
-                "obs": self._obs,
-                "past": self._past,
-                "module_state": self._module_state,
-                "torch_rng": torch.get_rng_state(),
-            }
+            state[COMPONENT_ENV] = self.get_env_state()
         return state
+
+    def get_env_state(self) -> dict[str, Any]:
+        """Return what decides how the environments and the drawing of actions go on."""
+        return {
+            "batch_env": self._env.get_state(),
+            "obs": self._obs,
+            "past": self._past,
+            "module_state": self._module_state,
+            "torch_rng": torch.get_rng_state(),
+        }
+
+    def set_env_state(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`get_env_state` returned; other environments start afresh."""
+        if self._same_envs(state):
+            self._env.set_state(state["batch_env"])
+            self._obs, self._past = state["obs"], state["past"]
+            self._module_state = state["module_state"]
+            self._begin_source()
+            torch.set_rng_state(state["torch_rng"])
+
+    def get_curriculum(self) -> dict[str, float]:
+        """Return how far curricula have come, 0 to 1."""
+        return self._env.get_curriculum()
+
+    def set_curriculum(self, progress: dict[str, float]) -> None:
+        """Take over how far curricula had come elsewhere."""
+        self._env.set_curriculum(progress)
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over weights and environments, where ``state`` holds any."""
@@ -189,18 +211,11 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         if weights:
             self.module.set_state(weights.get(DEFAULT_MODULE_ID, weights))
             self._weights_seq_no = int(state.get(WEIGHTS_SEQ_NO, 0))
-        envs = state.get(COMPONENT_ENV)
-        if envs is not None and self._same_envs(envs):
-            self._env.set_state(envs["batch_env"])
-            self._obs, self._past = envs["obs"], envs["past"]
-            self._module_state = envs["module_state"]
-            self._begin_source()
-            torch.set_rng_state(envs["torch_rng"])
+        if COMPONENT_ENV in state and self.env is not None:
+            self.set_env_state(state[COMPONENT_ENV])
 
     def _same_envs(self, saved: dict[str, Any]) -> bool:
         """Say whether saved environments fit: restoring with other resources starts them afresh."""
-        if self.env is None or self.worker_index:
-            return False
         own = _shapes(self._obs), _shapes(self._past)
         return (_shapes(saved["obs"]), _shapes(saved["past"])) == own
 

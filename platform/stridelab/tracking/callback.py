@@ -58,6 +58,7 @@ class _TrialRun:
 
     run_id: str
     params: dict[str, str]  # as last recorded, under the names MLflow stores
+    tags: dict[str, str] = field(default_factory=dict)  # of the trial's description, as recorded
     last_step: int = -1  # env_steps of the last recorded result
     status: str = "RUNNING"
     failures: int = 0
@@ -121,6 +122,7 @@ class MlflowCallback(Callback):
         self._parent_run_id: str | None = None
         self._runs: dict[str, _TrialRun] = {}  # by trial id
         self._live: set[str] = set()  # trials whose run was opened by this process
+        self._seen: dict[str, int] = {}  # by trial id, what of its config has been looked at
         self._store: Store | None = None
         self._provenance: dict[str, str] = {}
         self._diff = ""
@@ -187,7 +189,7 @@ class MlflowCallback(Callback):
             return
         if step <= run.last_step:
             return
-        metrics = {**result, **self._changed_params(trial, run)}
+        metrics = {**result, **self._changes(trial, run)}
         if self.system_metrics and _runs_here(result):
             metrics |= _system_metrics()
         self._store.log_metrics(run.run_id, metrics, int(step))
@@ -313,7 +315,7 @@ class MlflowCallback(Callback):
         return run
 
     def _continue_or_create(self, store: Store, trial_id: str, info: TrialInfo) -> _TrialRun:
-        run = self._runs.get(trial_id) or _TrialRun("", {})
+        run = self._runs.get(trial_id) or _TrialRun("", {}, dict(info.tags))
         if not _continue(store, run.run_id or None):
             run.run_id = store.create_run(
                 info.run_name,
@@ -323,15 +325,24 @@ class MlflowCallback(Callback):
             )
         return run
 
-    def _changed_params(self, trial: Any, run: _TrialRun) -> dict[str, float]:
-        """Return numeric parameters that changed as metrics; others are set as tags."""
-        raw = flatten(self.describe(trial).params)
+    def _changes(self, trial: Any, run: _TrialRun) -> dict[str, float]:
+        """Return numeric parameters that changed as metrics; others, and tags, are set as tags."""
+        seen = hash(repr(trial.config))  # describing a trial costs more than a look
+        if self._seen.get(trial.trial_id) == seen:
+            return {}
+        self._seen[trial.trial_id] = seen
+        info = self.describe(trial)
+        raw = flatten(info.params)
         names = {clean_key(name): name for name in raw}
         now = clean_params(raw)
         changed = {name: text for name, text in now.items() if run.params.get(name) != text}
         run.params |= changed
+        if run.last_step < 0:
+            changed |= {name: now[name] for name in map(clean_key, info.varying) if name in now}
         numbers = {name: as_number(raw[names[name]]) for name in changed}
         tags = {f"stridelab.hp.{name}": changed[name] for name, v in numbers.items() if v is None}
+        tags |= {name: text for name, text in info.tags.items() if run.tags.get(name) != text}
+        run.tags |= info.tags
         if tags and self._store is not None:
             self._store.set_tags(run.run_id, tags)
         return {f"hp/{name}": value for name, value in numbers.items() if value is not None}

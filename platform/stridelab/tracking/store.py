@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 FINAL_STATUSES = frozenset({"FINISHED", "FAILED", "KILLED"})
 
 _CLOSE_BUDGET_S = 30.0
+_MODEL_FOLDER = "model"
 _RUN_KEY = "stridelab.run_key"
 _LOCAL_ID = "local-"
 
@@ -245,6 +246,11 @@ class Store:
         record: Record = {"op": "text", "run": self.resolve(run_id), "text": text}
         self._outbox.send({**record, "artifact_file": artifact_file})
 
+    def register_model(self, run_id: str, name: str, tags: Mapping[str, Any]) -> None:
+        """Make the model among a run's artifacts a version of the registered model ``name``."""
+        record: Record = {"op": "register", "run": self.resolve(run_id), "name": name}
+        self._outbox.send({**record, "tags": clean_tags(tags)})
+
     def reopen(self, run_id: str) -> None:
         """Set a run that had ended back to RUNNING."""
         self._outbox.send({"op": "status", "run": self.resolve(run_id), "status": "RUNNING"})
@@ -318,6 +324,8 @@ class Store:
                 self._upload(run_id, record)
             case "text":
                 self._client.log_text(run_id, record["text"], record["artifact_file"])
+            case "register":
+                self._register(run_id, record)
             case "status" if record["status"] == "RUNNING":
                 self._client.update_run(run_id, status="RUNNING")
             case "status":
@@ -339,6 +347,17 @@ class Store:
         path = self._outbox.spool.folder / str(record.get("copy", record["path"]))
         upload = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
         upload(run_id, str(path), record["artifact_path"])
+
+    def _register(self, run_id: str, record: Record) -> None:
+        name, source = record["name"], f"runs:/{run_id}/{_MODEL_FOLDER}"
+        try:
+            self._client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        known = self._client.search_model_versions(f"name = {_quoted(name)}")
+        if run_id not in {version.run_id for version in known}:
+            self._client.create_model_version(name, source, run_id, tags=record["tags"])
 
     def _find_or_create(self, record: Record) -> str:
         found = self._find(record["identity"])

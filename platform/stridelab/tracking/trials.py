@@ -22,12 +22,15 @@ class TrialInfo:
         run_name: Name shown in the MLflow UI.
         params: Nested or dotted parameters; a value that differs later becomes a metric
             ``hp/<name>``.
-        tags: Further tags of the run.
+        tags: Further tags of the run; those that change later are set anew.
+        varying: Names of parameters that are to change while the trial runs: the first values
+            become metrics ``hp/<name>`` as well, so that their curves are whole.
     """
 
     run_name: str
     params: Mapping[str, Any]
     tags: Mapping[str, str] = field(default_factory=dict)
+    varying: tuple[str, ...] = ()
 
 
 def describe_trial(trial: Any) -> TrialInfo:
@@ -51,14 +54,14 @@ def describe_trial(trial: Any) -> TrialInfo:
 
 
 def run_name(assignment: Mapping[str, Any], seed: int | None = None) -> str:
-    """Return a readable run name such as ``rewards=v7 learning_rate=0.0003 seed=1``.
+    """Return a readable run name such as ``rewards=v7 without push learning_rate=0.0003 seed=1``.
 
     Args:
         assignment: Dotted parameter names and the values of this run.
         seed: Seed of the run, or None to leave it out.
     """
     words = [
-        f"{short}={_short_value(value)}"
+        f"without {short}" if value is None else f"{short}={_short_value(value)}"
         for short, value in zip(_short_keys(assignment), assignment.values(), strict=True)
     ]
     if seed is not None:

@@ -9,11 +9,15 @@ from ray.tune import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from stridelab.tracking.trials import run_name
-from stridelab.tuning.trial import trial_case
+from stridelab.tuning.outcomes import start_steps, title_of
 
 _PLAIN_INTERVAL = 15.0
 """Time between two lines where the output is no terminal [s]."""
+
+
+def _steps_of(trial: Any, result: dict[str, Any]) -> int:
+    """Return the environment steps of a trial in this stage."""
+    return max(0, int(result.get("env_steps", 0)) - start_steps(trial.config))
 
 
 class ProgressCallback(Callback):
@@ -24,13 +28,17 @@ class ProgressCallback(Callback):
         trials: Number of trials.
         metric: Result shown beside the bar.
         console: Where to write.
+        title: Stands before the bar, for example the name of a stage.
     """
 
-    def __init__(self, total_steps: int, trials: int, metric: str, console: Console) -> None:
+    def __init__(
+        self, total_steps: int, trials: int, metric: str, console: Console, *, title: str = ""
+    ) -> None:
         self.total_steps = total_steps
         self.num_trials = trials
         self._share = total_steps // max(1, trials)
         self.metric = metric
+        self.title = title
         self.console = console
         self._progress: Progress | None = None
         self._steps: dict[str, int] = {}
@@ -56,7 +64,7 @@ class ProgressCallback(Callback):
                 TextColumn("{task.fields[note]}"),
                 console=self.console,
             )
-            self._progress.add_task("env steps", total=self.total_steps, note="")
+            self._progress.add_task(self.title or "env steps", total=self.total_steps, note="")
             self._progress.start()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -64,14 +72,14 @@ class ProgressCallback(Callback):
         if self._steps:
             return
         for known in trials:
-            self._steps[known.trial_id] = int((known.last_result or {}).get("env_steps", 0))
+            self._steps[known.trial_id] = _steps_of(known, known.last_result or {})
             self._ended += known.status == "TERMINATED"
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Move the bar."""
-        steps = int(result.get("env_steps", 0))
+        steps = _steps_of(trial, result)
         self._steps[trial.trial_id] = steps
         self._first_steps.setdefault(trial.trial_id, steps)
         note = f"{self._rate():,.0f} steps/s"
@@ -92,15 +100,12 @@ class ProgressCallback(Callback):
         self.total_steps -= max(0, self._share - self._steps.get(trial.trial_id, 0))
         result = trial.last_result or {}
         value = f"  {self.metric} {result[self.metric]:.3g}" if self.metric in result else ""
-        name = run_name(*trial_case(trial.config))
-        self._print(f"finished {self._ended}/{self.num_trials}  {name}{value}")
+        self._print(f"finished {self._ended}/{self.num_trials}  {title_of(trial.config)}{value}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say that a trial has failed for good."""
         self._ended += 1
-        self._print(
-            f"failed   {self._ended}/{self.num_trials}  {run_name(*trial_case(trial.config))}"
-        )
+        self._print(f"failed   {self._ended}/{self.num_trials}  {title_of(trial.config)}")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Take the bar down."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from ray import tune
-from ray.tune.search.repeater import TRIAL_INDEX
 
 from stridelab.algorithms.kinds import build_algorithm
 from stridelab.evaluation.rollout import evaluate
@@ -16,25 +16,21 @@ from stridelab.experiment import Experiment, parse_experiment
 from stridelab.experiment.paths import named_file
 from stridelab.export.bundle import Policy, describe_env, load_bundle, save_bundle
 from stridelab.modules.transfer import transfer_weights
+from stridelab.tuning.storage import open_storage
 from stridelab_envs.errors import UserError
 from stridelab_envs.registry import make_env
 
 ALGORITHM_FOLDER, POLICY_FOLDER = "algorithm", "policy"
 """What a checkpoint folder holds: RLlib's state to resume from, and the policy bundle."""
+_RECORD = "trial.json"
+"""File of a checkpoint that says what it was made with."""
 EVALUATION_SEED = 12_345
 """Every policy is evaluated from the same starts."""
 
 
 def trial_case(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
-    """Return the assignment (dotted key to value) and the seed of a trial's Tune config.
-
-    Trials drawn beforehand carry a ``case``. A searcher's trials carry an ``assignment`` and a
-    running number, by which the seeds take turns.
-    """
-    if "case" in config:
-        return dict(config["case"]["assignment"]), int(config["case"]["seed"])
-    seeds = config["seeds"]
-    return dict(config["assignment"]), int(seeds[config.get(TRIAL_INDEX, 0) % len(seeds)])
+    """Return the assignment (dotted key to value) and the seed of a trial's Tune config."""
+    return dict(config["case"]["assignment"]), int(config["case"]["seed"])
 
 
 def trial_experiment(config: dict[str, Any]) -> Experiment:
@@ -47,6 +43,9 @@ class Trial(tune.Trainable):
     """Builds the algorithm, trains until ``train.env_steps``, evaluates at the end.
 
     Results are flat, by the names of the metric glossary; ``eval/...`` stands in the last one.
+
+    The Tune config holds ``experiment`` (plain data of one run), ``case`` (see ``tuning.cases``),
+    ``cpus`` and ``git_commit``.
     """
 
     @classmethod
@@ -72,6 +71,50 @@ class Trial(tune.Trainable):
         self._env_description = describe_env(env)
         if self.experiment.train.start_from is not None:
             self._take_weights(load_bundle(named_file(self.experiment.train.start_from)))
+        self._first_step = 0
+        if "start" in config["case"]:
+            self._go_on_from(config["case"]["start"]["checkpoint"])
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Build everything anew for another config, in the same process."""
+        self.algorithm.stop()
+        self.setup(new_config)
+        return True
+
+    def _go_on_from(self, path: str) -> None:
+        """Begin with what was learned in the stage before; environments start afresh.
+
+        Where the observations are others, only the networks go on, terms matched by name.
+        """
+        storage = open_storage(self.experiment.resources.storage_path)
+        with tune.Checkpoint(path, filesystem=storage.filesystem).as_directory() as place:
+            folder = Path(place)
+            policy = load_bundle(folder / POLICY_FOLDER)
+            theirs, ours = policy.description["env"], self._env_description
+            if all(theirs[key] == ours[key] for key in ("layouts", "history")):
+                self.algorithm.restore_learner(str((folder / ALGORITHM_FOLDER).resolve()))
+            else:
+                self._take_weights(policy)
+            before = self._take_changes(folder)
+        self._first_step = self.algorithm.env_steps = int(before["env_steps"])
+        commands = parse_experiment(before["experiment"]).task_config().commands
+        if commands == self.experiment.task_config().commands:
+            self.algorithm.set_curriculum(before["curriculum"])
+
+    def _take_changes(self, folder: Path) -> dict[str, Any]:
+        """Let this trial's own settings win over those a checkpoint was made with.
+
+        A checkpoint holds the learning rate that an adaptive schedule has come to, which goes on,
+        unless the setting itself is another one now: after a population's exploit, in a new stage.
+
+        Returns:
+            ``experiment``, ``env_steps`` and ``curriculum`` of the checkpoint.
+        """
+        record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        learning_rate = self.experiment.algorithm.learning_rate
+        if record["experiment"]["algorithm"]["learning_rate"] != learning_rate:
+            self.algorithm.set_learning_rate(learning_rate)
+        return record
 
     def _take_weights(self, policy: Policy) -> None:
         """Begin with the networks and the normaliser of a trained policy."""
@@ -97,7 +140,7 @@ class Trial(tune.Trainable):
         self.algorithm.train()
         steps = self.algorithm.env_steps
         result: dict[str, Any] = {**self.algorithm.iteration_metrics, "env_steps": steps}
-        if steps >= self.experiment.train.env_steps:
+        if steps - self._first_step >= self.experiment.train.env_steps:
             result |= self._evaluate()
             result["done"] = True
         return result
@@ -130,6 +173,12 @@ class Trial(tune.Trainable):
         """Write RLlib's state and the policy bundle."""
         folder = Path(checkpoint_dir)
         self.algorithm.save_to_path(str((folder / ALGORITHM_FOLDER).resolve()))
+        record = {
+            "experiment": self.experiment.to_dict(),
+            "env_steps": self.algorithm.env_steps,
+            "curriculum": self.algorithm.get_curriculum(),
+        }
+        (folder / _RECORD).write_text(json.dumps(record), encoding="utf-8")
         save_bundle(
             folder / POLICY_FOLDER,
             self._module,
@@ -142,8 +191,9 @@ class Trial(tune.Trainable):
     def load_checkpoint(self, checkpoint_dir: str | None) -> None:
         """Continue from a checkpoint."""
         assert checkpoint_dir is not None
-        folder = Path(checkpoint_dir) / ALGORITHM_FOLDER
-        self.algorithm.restore_from_path(str(folder.resolve()))
+        folder = Path(checkpoint_dir)
+        self.algorithm.restore_from_path(str((folder / ALGORITHM_FOLDER).resolve()))
+        self._take_changes(folder)
 
     def cleanup(self) -> None:
         """Stop the runners."""

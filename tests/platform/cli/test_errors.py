@@ -135,12 +135,12 @@ def test_override(refused, override):
 
 def test_train_on_a_sweep(refused):
     message = refused("train", "tiny.yaml", change=sweep)
-    assert message == "tiny.yaml: has a sweep section; use `stridelab sweep`"
+    assert message == "tiny.yaml: compares configurations; use `stridelab sweep`"
 
 
 def test_sweep_without_one(refused):
     message = refused("sweep", "tiny.yaml")
-    assert message == "tiny.yaml: has no sweep section; use `stridelab train`"
+    assert message == "tiny.yaml: has no sweep or ablation section; use `stridelab train`"
 
 
 @pytest.mark.parametrize(("command", "change"), [("train", no_change), ("sweep", sweep)])

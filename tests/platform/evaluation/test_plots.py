@@ -15,7 +15,14 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from stridelab.evaluation import plots
-from stridelab.evaluation.plots import SweepRow, learning_curves, reward_bars, sweep_summary
+from stridelab.evaluation.plots import (
+    ParallelAxis,
+    SweepRow,
+    learning_curves,
+    parallel_coordinates,
+    reward_bars,
+    sweep_summary,
+)
 from stridelab.evaluation.statistics import Interval
 
 STEPS = np.array([0.0, 1e6, 2e6])
@@ -179,3 +186,49 @@ class TestFiles:
             check=True,
         )
         assert result.stdout.strip() == "False"
+
+
+class TestParallelCoordinates:
+    AXES = (
+        ParallelAxis(label="rate", values=(1e-4, 1e-2, 1e-3), log=True),
+        ParallelAxis(label="upright", values=(1.0, None, 5.0)),
+        ParallelAxis(label="rewards", values=("v7", "v6", "v7")),
+        ParallelAxis(label="epochs", values=(2.0, 2.0, 2.0)),
+        ParallelAxis(label="success", values=(0.25, 1.0, 0.0)),
+    )
+
+    def test_one_line_a_configuration_with_the_best_on_top(self, tmp_path, drawn):
+        parallel_coordinates(self.AXES, tmp_path / "p.png", title="t")
+        (axes,) = drawn[0].axes
+        lines = [line.get_ydata() for line in axes.lines if len(line.get_xdata()) == 5]
+        expected = {
+            0.0: [0.5, 1.0, 1.0, 0.5, 0.0],  # 1e-3 is half-way on a logarithmic axis
+            0.25: [0.0, 0.0, 1.0, 0.5, 0.25],
+            1.0: [1.0, plots._OFF, 0.0, 0.5, 1.0],
+        }
+        assert len(lines) == 3
+        for line, heights in zip(lines, expected.values(), strict=True):
+            np.testing.assert_allclose(line, heights)
+        assert [label.get_text() for label in axes.get_xticklabels()] == [
+            axis.label for axis in self.AXES
+        ]
+
+    @pytest.mark.parametrize(("mode", "brightest"), [("max", 1), ("min", 2)])
+    def test_the_best_is_the_brightest_and_on_top(self, tmp_path, drawn, mode, brightest):
+        parallel_coordinates(self.AXES, tmp_path / "p.png", title="t", mode=mode)
+        lines = [line for line in drawn[0].axes[0].lines if len(line.get_xdata()) == 5]
+        assert to_rgb(lines[-1].get_color()) == to_rgb(plots._SCORES(1.0))
+        assert lines[-1].get_ydata()[-1] == self.AXES[-1].values[brightest]
+
+    def test_ends_names_and_off_are_written(self, tmp_path, drawn):
+        parallel_coordinates(self.AXES, tmp_path / "p.png", title="t")
+        texts = [text.get_text() for text in drawn[0].axes[0].texts]
+        for text in ("0.0001", "0.01", "off", "5", "v6", "v7", "2"):
+            assert text in texts
+        assert "0.001" not in texts
+
+    @pytest.mark.parametrize("axes", [(), AXES[:1], (ParallelAxis(label="a", values=()),) * 2])
+    def test_nothing_to_draw(self, tmp_path, axes):
+        with pytest.raises(ValueError, match="nothing to draw"):
+            parallel_coordinates(axes, tmp_path / "p.png", title="t")
+        assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ import pytest
 
 from stridelab.evaluation.statistics import (
     bootstrap_interval,
+    difference_interval,
     iqm,
     optimality_gap,
     probability_of_improvement,
@@ -120,3 +121,27 @@ class TestBootstrapInterval:
     def test_refuses_three_dimensions(self):
         with pytest.raises(ValueError, match="shape"):
             bootstrap_interval(np.zeros((2, 2, 2)), iqm)
+
+
+class TestDifference:
+    def test_point_and_widest_interval_by_hand(self):
+        """Means of two draws from {1, 3} and {0, 1}: the differences lie between 0 and 3."""
+        found = difference_interval([1.0, 3.0], [0.0, 1.0], iqm, confidence=0.999)
+        assert found.point == 1.5
+        assert (found.low, found.high) == (0.0, 3.0)
+        assert found.n == 2
+
+    def test_equal_scores_differ_by_nothing(self):
+        found = difference_interval([2.0, 2.0, 2.0], [2.0, 2.0], iqm)
+        assert (found.low, found.point, found.high) == (0.0, 0.0, 0.0)
+        assert "fewer than 4" in found.note
+
+    def test_it_is_the_same_every_time_and_turns_its_sign(self):
+        x, y = np.arange(8.0), np.arange(5.0, 12.0)
+        assert difference_interval(x, y, iqm) == difference_interval(x, y, iqm)
+        assert difference_interval(x, y, iqm).high < 0.5
+        assert difference_interval(y, x, iqm).point == -difference_interval(x, y, iqm).point
+
+    def test_refuses_what_is_not_finite(self):
+        with pytest.raises(ValueError, match="not finite"):
+            difference_interval([1.0, np.nan], [1.0], iqm)

@@ -24,11 +24,12 @@ EXACT = {
     "name: toy\ntask:\n  id: toy\n  rewards:\n    upright: 1.0\n    trackng_lin_vel: 2.0\n"
     "train: {env_steps: 1}\n": "6: task.rewards.trackng_lin_vel: unknown reward "
     f'"trackng_lin_vel"; did you mean "tracking_lin_vel"? {REWARDS}',
-    HEAD + "seed: [1]\n": '4: seed: unknown key "seed"; did you mean "seeds"? (known: algorithm, '
-    "description, model, name, resources, seeds, sweep, task, tracking, train)",
-    "nam: toy\ntask: {id: toy}\ntrain: {env_steps: 1}\n": '1: nam: unknown key "nam"; did you '
-    'mean "name"? (known: algorithm, description, model, name, resources, seeds, sweep, task, '
+    HEAD + "seed: [1]\n": '4: seed: unknown key "seed"; did you mean "seeds"? (known: ablation, '
+    "algorithm, description, model, name, on_existing, resources, seeds, stages, sweep, task, "
     "tracking, train)",
+    "nam: toy\ntask: {id: toy}\ntrain: {env_steps: 1}\n": '1: nam: unknown key "nam"; did you '
+    'mean "name"? (known: ablation, algorithm, description, model, name, on_existing, resources, '
+    "seeds, stages, sweep, task, tracking, train)",
     "name: toy\ntask:\n  id: toy\n  num_evns: 3\ntrain: {env_steps: 1}\n": "4: task.num_evns: "
     'unknown key "num_evns"; did you mean "num_envs"? (known: id, num_envs)',
     "name: toy\ntask: {id: toi}\ntrain: {env_steps: 1}\n": "2: task.id: unknown task "
@@ -101,12 +102,23 @@ EXACT = {
     SWEEP + "algorithm.gamma: {uniform: [2, 1]}\n": "6: sweep.parameters.algorithm.gamma.uniform: "
     "the lower bound 2 must be below the upper bound 1",
     SWEEP + "seeds: [1, 2]\n": "6: sweep.parameters.seeds: cannot be swept (nor can name, seeds, "
-    "sweep)",
+    "sweep, ablation, stages, on_existing)",
     SWEEP + "algorithm.num_epochs: {uniform: [1, 4]}\n": "6: sweep.parameters.algorithm.num_epochs:"
     " must be an integer, got 1.954929658551372",
     SWEEP + "task.num_envs: [1024, 1001]\n    algorithm.num_minibatches: [16]\n": "7: "
     "sweep.parameters.algorithm.num_minibatches: must divide task.num_envs * "
     "algorithm.num_steps_per_env = 1001 * 24 = 24024, got 16",
+    SWEEP + "task.num_envs: {power_of_two: [48, 96]}\n": "6: sweep.parameters.task.num_envs."
+    "power_of_two: must hold powers of two, got 48 (nearest: 32 or 64)",
+    SWEEP + "algorithm.gamma:\n      reverseloguniform: [0.9, 1]\n": "7: sweep.parameters."
+    "algorithm.gamma.reverseloguniform: the upper bound must be below 1, got 1: 1 - value is what "
+    "is drawn",
+    SWEEP + "task.rewards.upright:\n      null_or:\n        uniform: [2, 1]\n": "8: "
+    "sweep.parameters.task.rewards.upright.null_or.uniform: the lower bound 2 must be below the "
+    "upper bound 1",
+    HEAD + "seeds: [1, 2]\nsweep:\n  parameters: {algorithm.gamma: [0.9]}\n  scheduler: "
+    "hyperband\n": "4: seeds: hyperband pauses and compares single trials, so it cannot judge a "
+    "configuration by all its seeds; use asha, or one seed",
     HEAD + "sweep:\n  parameters: {algorithm.gamma: [0.9]}\n  scheduler:\n    asha: "
     "{grace_perod: 3}\n": '7: sweep.scheduler.asha.grace_perod: unknown argument "grace_perod"; '
     'did you mean "grace_period"? (known: brackets, grace_period, max_t, reduction_factor, '
@@ -217,7 +229,7 @@ MALFORMED = {
     "lambda": HEAD + "algorithm: {gae_lambda: -0.1}\n",
     "runners": HEAD + "resources: {env_runners: -1}\n",
     "cpus zero": HEAD + "resources: {cpus_per_trial: 0}\n",
-    "trials zero": HEAD + "resources: {max_concurrent_trials: 0}\n",
+    "trials zero": HEAD + "resources: {max_concurrent: 0}\n",
     "storage empty": HEAD + 'resources: {storage_path: ""}\n',
     "uri number": HEAD + "tracking: {uri: 5000}\n",
     "seeds number": HEAD + "seeds: 1\n",
@@ -256,6 +268,14 @@ MALFORMED = {
     "space step zero": SWEEP + "algorithm.gamma: {quniform: [0, 1, 0]}\n",
     "space step off": SWEEP + "algorithm.gamma: {quniform: [0.05, 1, 0.1]}\n",
     "space tiny step": SWEEP + "algorithm.gamma: {quniform: [1, 1e300, 1e-300]}\n",
+    "space too many steps": SWEEP + "algorithm.gamma: {quniform: [0, 1e18, 1e-3]}\n",
+    "space power zero": SWEEP + "task.num_envs: {power_of_two: [0, 8]}\n",
+    "space power inverted": SWEEP + "task.num_envs: {power_of_two: [64, 8]}\n",
+    "space power float": SWEEP + "task.num_envs: {power_of_two: [8.0, 64]}\n",
+    "space reverse log negative": SWEEP + "algorithm.gamma: {reverseloguniform: [-0.5, 0.9]}\n",
+    "space null or nothing": SWEEP + "algorithm.gamma: {null_or: }\n",
+    "space null or a list": SWEEP + "algorithm.gamma: {null_or: [0.9]}\n",
+    "space null of a number": SWEEP + "algorithm.gamma: {null_or: {uniform: [0.9, 1]}}\n",
     "space float integers": SWEEP + "algorithm.num_epochs: {randint: [1.0, 3.0]}\n",
     "space preset numbers": SWEEP + "task.rewards: {presets: [6, 7]}\n",
     "space unknown preset": SWEEP + "task.rewards: {presets: [v6, v8]}\n",

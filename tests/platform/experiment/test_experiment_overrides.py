@@ -88,8 +88,9 @@ LINES = {
     "train.env_steps.x=1": 'train.env_steps: is 1000, so "x" cannot be set below it',
     "seeds.0=1": 'seeds: is a list, so "0" cannot be set below it',
     "seeds=[1, x]": 'seeds[1]: must be an integer, got "x"',
-    "trian.video=false": 'unknown key "trian"; did you mean "train"? (known: algorithm, '
-    "description, model, name, resources, seeds, sweep, task, tracking, train)",
+    "trian.video=false": 'unknown key "trian"; did you mean "train"? (known: ablation, '
+    "algorithm, description, model, name, on_existing, resources, seeds, stages, sweep, task, "
+    "tracking, train)",
     "task.rewards.preset=v9": 'unknown reward preset "v9" (known: v6, v7)',
     "task.randomization.push.speed=fast": "must be a finite number, got 'fast'",
     "task.num_envs=7": "algorithm.num_minibatches: must divide task.num_envs * "

@@ -17,15 +17,18 @@ EXPERIMENT = {
 }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def local_ray():
-    ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR")
+    ray.init(num_cpus=3, include_dashboard=False, logging_level="ERROR")
     yield
     ray.shutdown()
 
 
-def build():
-    return build_config(parse_experiment(EXPERIMENT), seed=3, num_threads=1).build_algo()
+def build(task="biped_walk", runners=0):
+    experiment = parse_experiment(EXPERIMENT).with_values(
+        {"task.id": task, "resources.env_runners": runners}
+    )
+    return build_config(experiment, seed=3, num_threads=1).build_algo()
 
 
 def weights(algorithm):
@@ -34,8 +37,16 @@ def weights(algorithm):
 
 
 @pytest.mark.ray
-def test_resumed_equals_uninterrupted(local_ray, tmp_path):
-    uninterrupted = build()
+@pytest.mark.parametrize(
+    ("task", "runners"),
+    [
+        ("biped_walk", 0),
+        ("h1_walk", 0),  # with commands, their curriculum, pushes and delays
+        ("h1_walk", 2),
+    ],
+)
+def test_resumed_equals_uninterrupted(local_ray, tmp_path, task, runners):
+    uninterrupted = build(task, runners)
     for _ in range(5):
         uninterrupted.train()
     uninterrupted.save_to_path(str(tmp_path / "checkpoint"))
@@ -44,7 +55,7 @@ def test_resumed_equals_uninterrupted(local_ray, tmp_path):
     expected, metrics = weights(uninterrupted), uninterrupted.iteration_metrics
     uninterrupted.stop()
 
-    resumed = build()
+    resumed = build(task, runners)
     resumed.train()  # leaves traces that restoring must wipe out
     resumed.restore_from_path(str(tmp_path / "checkpoint"))
     assert resumed.env_steps == 5 * 64
@@ -56,3 +67,35 @@ def test_resumed_equals_uninterrupted(local_ray, tmp_path):
         if not name.startswith("perf/"):
             assert value == metrics[name], name
     resumed.stop()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("runners", [0, 1])
+def test_curricula_outlive_a_change_of_runners(local_ray, tmp_path, runners):
+    """Episodes start afresh with other runners; how far training has come does not."""
+    before = build("h1_walk", 2)
+    before.train()
+    [name] = before.get_curriculum()
+    for worker, progress in zip(
+        before.env_runner_group.healthy_worker_ids(), (0.2, 0.4), strict=True
+    ):
+        before.env_runner_group.foreach_env_runner(
+            lambda runner, progress=progress: runner.set_curriculum({name: progress}),
+            local_env_runner=False,
+            remote_worker_ids=[worker],
+        )
+    assert before.get_curriculum() == {name: pytest.approx(0.3)}
+    before.save_to_path(str(tmp_path / "checkpoint"))
+    expected = weights(before)
+    before.stop()
+
+    after = build("h1_walk", runners)
+    assert after.get_curriculum() == {name: 0.0}
+    after.restore_from_path(str(tmp_path / "checkpoint"))
+    assert after.get_curriculum() == {name: pytest.approx(0.3)}
+    assert after.env_steps == 64
+    for key, value in weights(after).items():
+        assert torch.equal(value, expected[key]), key
+    after.train()
+    assert after.env_steps == 128
+    after.stop()

@@ -111,6 +111,7 @@ class TestSettings:
             section_class = field.annotation
             for key in getattr(section_class, "model_fields", {}):
                 assert f"`{key}`" in page, f"{name}.{key}"
+        assert ["`start`", "`null`"] in [row[:2] for row in rows(page, "`stages`")]
         for key in ("std.initial", "short_history", "desired_kl", "checkpoint_every", "scheduler"):
             assert f"| `{key}` |" in page
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stridelab.tracking.callback import MlflowCallback, ParentRun
-from stridelab.tracking.trials import describe_trial
+from stridelab.tracking.trials import TrialInfo, describe_trial
 
 EXPERIMENT = {"name": "x1_walk", "task": {"id": "walk", "rewards": {"up": 1.0}}, "seeds": [0, 1]}
 
@@ -247,6 +247,44 @@ def test_changed_parameters_become_metrics(sweep, site):
     assert site.history(run.info.run_id, "hp/algorithm.learning_rate") == [(200, 2e-3)]
     assert run.data.tags["stridelab.hp.task.terrain"] == "stairs"
     assert [step for step, _ in sweep.returns(trial)] == [100, 200, 300, 400]
+
+
+def test_what_is_to_vary_has_a_whole_curve(site):
+    """Of a population: from the first value on, and the latest tags."""
+
+    def describe(trial):
+        assignment = trial.config["assignment"]
+        tags = {"parent_policy": trial.config.get("from", "none")}
+        return TrialInfo("member 0", assignment, tags, varying=("lr", "terrain"))
+
+    sweep = Sweep(site, parent=False)
+    sweep.callback.describe = describe
+    trial = FakeTrial("t_0")
+    trial.config = {"assignment": {"lr": 1e-3, "gamma": 0.9, "terrain": "flat"}}
+    sweep.start(trial)
+    sweep.result(trial, 100)
+    sweep.result(trial, 200)
+    trial.config = {"assignment": {"lr": 2e-3, "gamma": 0.9, "terrain": "flat"}, "from": "member 3"}
+    sweep.result(trial, 300)
+    sweep.result(trial, 400)
+    sweep.complete(trial)
+    sweep.end()
+    run = sweep.run(trial)
+    assert site.history(run.info.run_id, "hp/lr") == [(100, 1e-3), (300, 2e-3)]
+    assert site.history(run.info.run_id, "hp/gamma") == []
+    assert run.data.tags["parent_policy"] == "member 3"
+    assert run.data.params["lr"] == "0.001"
+
+
+def test_a_trial_that_does_not_change_is_described_once(sweep):
+    calls = []
+    describe = sweep.callback.describe
+    sweep.callback.describe = lambda trial: calls.append(trial) or describe(trial)
+    trial = FakeTrial("t_0")
+    sweep.start(trial)
+    for step in range(1, 6):
+        sweep.result(trial, 100 * step)
+    assert len(calls) == 2  # when its run is opened, and at the first result
 
 
 class TestFailures:

@@ -208,3 +208,18 @@ class TestServerAway:
         (run,) = site.runs("twice")
         assert run.data.params == {"x": "1"}
         assert site.history(run.info.run_id, "loss/total") == [(3, 1.5)]
+
+
+def test_a_model_is_registered_once_for_a_run(site, store, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "MLmodel").write_text("flavors: {}\n")
+    runs = [store.create_run(f"run {index}") for index in range(2)]
+    for run_id in (*runs, runs[1]):  # the last one again, as when a spooled record is replayed
+        store.log_artifact(run_id, folder, "model")
+        store.register_model(run_id, "walk", {"stridelab.score": 0.5})
+    versions = site.client.search_model_versions("name = 'walk'")
+    assert {version.run_id for version in versions} == set(runs)
+    assert len(versions) == 2
+    assert {version.tags["stridelab.score"] for version in versions} == {"0.5"}
+    assert not store.pending

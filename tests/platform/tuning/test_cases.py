@@ -19,7 +19,7 @@ def cases(tiny):
     def draw(parameters=None, *, seeds=(0,), **sweep):
         tree = tiny | {"seeds": list(seeds)}
         if parameters is not None:
-            tree["sweep"] = {"parameters": parameters, **sweep}
+            tree["sweep"] = {"parameters": parameters, "baseline": False, **sweep}
         return draw_cases(parse_experiment(tree))
 
     return draw
@@ -77,6 +77,54 @@ def test_baseline_comes_first_under_every_seed(cases):
     drawn = cases(GRID, seeds=[0, 1], baseline=True)
     assert drawn[:2] == [{"assignment": {}, "seed": 0}, {"assignment": {}, "seed": 1}]
     assert len(drawn) == 2 + 12
+
+
+def test_a_baseline_is_the_default(tiny):
+    tree = tiny | {"sweep": {"parameters": GRID}}
+    assert draw_cases(parse_experiment(tree))[0]["assignment"] == {}
+
+
+def test_what_the_file_says_is_no_second_baseline(cases, tiny):
+    """The file's own values are among the grid's."""
+    tiny["task"]["rewards"] = "v7"
+    tiny["algorithm"]["num_epochs"] = 2
+    drawn = cases(GRID, baseline=True)
+    assert len(drawn) == 6
+    assert {"task.rewards": "v7", "algorithm.num_epochs": 2} in [d["assignment"] for d in drawn]
+    tiny["algorithm"]["num_epochs"] = 4
+    assert len(cases(GRID, baseline=True)) == 7
+
+
+def test_grids_below_a_switch_are_not_repeated(cases):
+    parameters = {
+        "task.randomization.joint_pos": [None, {}],
+        "task.randomization.joint_pos.half_width": [0.01, 0.02, 0.03],
+    }
+    drawn = [case["assignment"] for case in cases(parameters)]
+    assert drawn[0] == {"task.randomization.joint_pos": None}
+    assert [d["task.randomization.joint_pos.half_width"] for d in drawn[1:]] == [0.01, 0.02, 0.03]
+
+
+def test_one_member_of_a_population_starts_with_the_files_values(cases, tiny):
+    parameters = {
+        "algorithm.entropy_coef": {"loguniform": [1e-4, 1e-1]},
+        "algorithm.gamma": {"reverseloguniform": [0.9, 0.995]},
+        "task.rewards.upright": {"uniform": [0.0, 5.0]},
+        "task.rewards": {"presets": ["v6", "v7"]},
+    }
+    tiny["algorithm"] |= {"entropy_coef": 0.02, "gamma": 0.999}
+    tiny["task"]["rewards"] = {"preset": "v7", "upright": 1.25}
+    population = cases(parameters, scheduler="pbt", samples=3, baseline=True)
+    assert len(population) == 3
+    first = population[0]["assignment"]
+    assert first["algorithm.entropy_coef"] == pytest.approx(0.02)
+    assert first["algorithm.gamma"] == pytest.approx(0.995)  # the nearest that is allowed
+    assert first["task.rewards.upright"] == 1.25
+    assert first["task.rewards"] == "v7"
+    assert len({case["assignment"]["algorithm.gamma"] for case in population}) == 3
+    drawn = cases(parameters, scheduler="pbt", samples=3)
+    assert drawn[1:] == population[1:]
+    assert drawn[0] != population[0]
 
 
 def test_every_case_is_an_experiment(cases, tiny):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -51,11 +53,7 @@ class PPO(RLlibPPO):
         learner_metrics: dict[str, float] = next(iter(results)).get()
         self.env_steps += rollout.env_steps
         self._set_progress()
-        self.env_runner_group.sync_weights(
-            from_worker_or_learner_group=self.learner_group,
-            policies=[DEFAULT_MODULE_ID],
-            inference_only=True,
-        )
+        self._send_weights()
         end = time.perf_counter()
         self.metrics.log_value(
             (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME),
@@ -79,6 +77,13 @@ class PPO(RLlibPPO):
             fraction = min(1.0, self.env_steps / total)
             self.learner_group.foreach_learner(lambda learner: learner.set_progress(fraction))
 
+    def _send_weights(self) -> None:
+        self.env_runner_group.sync_weights(
+            from_worker_or_learner_group=self.learner_group,
+            policies=[DEFAULT_MODULE_ID],
+            inference_only=True,
+        )
+
     def _sample(self) -> list[Rollout]:
         group, held = self.env_runner_group, self._past_frames.held
         if group.num_remote_workers() == 0:
@@ -92,14 +97,61 @@ class PPO(RLlibPPO):
             raise RuntimeError("no environment runner returned a rollout")
         return rollouts
 
+    def restore_learner(self, path: str) -> None:
+        """Go on with the networks, normaliser and optimiser of a checkpoint, in new environments.
+
+        Args:
+            path: Folder that ``save_to_path()`` wrote.
+        """
+        component = "learner_group"
+        self.restore_from_path(f"{path}/{component}", component=component)
+        self._send_weights()
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Go on with another learning rate."""
+        self.learner_group.foreach_learner(lambda learner: learner.set_learning_rate(learning_rate))
+
+    def get_curriculum(self) -> dict[str, float]:
+        """Return how far curricula have come, 0 to 1, as the mean over the runners."""
+        found = self._foreach_sampler(lambda runner: runner.get_curriculum())
+        return {name: sum(one[name] for one in found) / len(found) for name in found[0]}
+
+    def set_curriculum(self, progress: dict[str, float]) -> None:
+        """Let curricula go on from where they had come elsewhere."""
+        self._foreach_sampler(lambda runner: runner.set_curriculum(progress))
+
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return RLlib's state and the count of environment steps."""
+        """Return RLlib's state and what it leaves out: steps, curricula, remote environments."""
         state: dict[str, Any] = super().get_state(*args, **kwargs)
-        state[_STATE] = {"env_steps": self.env_steps}
+        state[_STATE] = {"env_steps": self.env_steps, "curriculum": self.get_curriculum()}
+        if self.env_runner_group.num_remote_workers():
+            state[_STATE]["runners"] = self._foreach_sampler(lambda runner: runner.get_env_state())
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restore what :meth:`get_state` returned."""
+        """Restore what :meth:`get_state` returned; with other runners episodes start afresh."""
         super().set_state(state)
-        if _STATE in state:
-            self.env_steps = int(state[_STATE]["env_steps"])
+        if _STATE not in state:
+            return
+        own = state[_STATE]
+        self.env_steps = int(own["env_steps"])
+        self.set_curriculum(own["curriculum"])
+        runners = self.env_runner_group.healthy_worker_ids()
+        saved = own.get("runners", [])
+        if runners and len(saved) == len(runners):
+            self.env_runner_group.foreach_env_runner(
+                [partial(_set_env_state, envs) for envs in saved],
+                local_env_runner=False,
+                remote_worker_ids=runners,
+            )
+
+    def _foreach_sampler(self, function: Callable[[Any], Any]) -> list[Any]:
+        """Call ``function`` with each runner that has environments."""
+        group = self.env_runner_group
+        remote = group.num_remote_workers() > 0
+        found: list[Any] = group.foreach_env_runner(function, local_env_runner=not remote)
+        return found
+
+
+def _set_env_state(state: dict[str, Any], runner: Any) -> None:
+    runner.set_env_state(state)

@@ -268,10 +268,14 @@ class PPOLearner(TorchLearner):
         return total, {name: value.detach() for name, value in statistics.items()}
 
     def _adapt_learning_rate(self, kl: float) -> None:
-        self._learning_rate = adapted_learning_rate(
-            self._learning_rate, kl, self._settings.desired_kl
+        self.set_learning_rate(
+            adapted_learning_rate(self._learning_rate, kl, self._settings.desired_kl)
         )
-        self._set_optimizer_lr(self._optimizer, self._learning_rate)
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Go on with another learning rate; an adaptive schedule starts from it."""
+        self._learning_rate = learning_rate
+        self._set_optimizer_lr(self._optimizer, learning_rate)
 
     @property
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -304,6 +308,5 @@ class PPOLearner(TorchLearner):
         """Restore what :meth:`get_state` returned."""
         super().set_state(state)
         if _STATE in state:
-            self._learning_rate = float(state[_STATE]["learning_rate"])
             self._generator.set_state(state[_STATE]["generator"])
-            self._set_optimizer_lr(self._optimizer, self._learning_rate)
+            self.set_learning_rate(float(state[_STATE]["learning_rate"]))
