@@ -226,3 +226,11 @@ def test_evaluation_holds_nothing_back():
     assert command.high[0] == pytest.approx(1.2)
     assert task.commands["velocity"].params["curriculum"] is False
     assert task.randomization["push"].params["curriculum"] is False
+
+
+def test_an_experiment_may_add_the_load_of_the_swinging_foot():
+    task = get_task("x1_walk")
+    assert "swing_load" not in task.rewards
+    added = task.with_overrides({"rewards": {"swing_load": -2.0}}).rewards["swing_load"]
+    assert added.weight == -2.0
+    assert len(task.rewards) == 27

@@ -83,6 +83,17 @@ def feet_contact_number(state: State, command: str) -> Tensor:
     return (right * 1.3 - 0.3).mean(dim=1)
 
 
+def swing_load(state: State, command: str = "velocity") -> Tensor:
+    """Share of the feet's load that rests on a foot the clock wants in the air, from 0 to 1.
+
+    Unlike contact, which is there or not, it leads to shifting the weight. After the swing-phase
+    force cost of Siekmann et al. 2021, "Sim-to-real learning of all common bipedal gaits".
+    """
+    force = state.foot_force
+    swing = ~expect(state.commands[command], GaitCommand).stance
+    return (force * swing).sum(dim=1) / force.sum(dim=1).clamp(min=1.0)
+
+
 def feet_clearance(state: State, command: str, low: float, high: float) -> Tensor:
     """Number of feet meant to swing that have been lifted by more than ``low``, less than ``high``.
 

@@ -28,6 +28,7 @@ from stridelab_envs.mdp import model_randomization as model
 from stridelab_envs.mdp import observations as obs
 from stridelab_envs.mdp.gait_command import GaitCommand
 from stridelab_envs.mdp.randomization import joint_pos_offset, payload
+from stridelab_envs.mdp.term_registry import register_term
 from stridelab_envs.mdp.terms import (
     CommandTerm,
     ObservationTerm,
@@ -50,6 +51,8 @@ SWING = (
 
 _COMMAND = {"command": "velocity"}
 _SIDEWAYS = ("hip_roll", "hip_yaw", "ankle_roll")
+# None of the vendor's terms, but an experiment may add it by name: it helps to begin.
+register_term("reward", "swing_load", gait_rewards.swing_load)
 
 
 def x1_walk() -> TaskConfig:
