@@ -363,7 +363,9 @@ class TestCompose:
         assert service["volumes"] == ["artifacts:/mnt/mlflow"]
         assert "--artifacts-destination=/mnt/mlflow" in service["command"]
         database = compose["services"]["postgres"]["environment"]
-        uri = f"postgresql://{database['POSTGRES_USER']}@postgres/{database['POSTGRES_DB']}"
+        uri = (
+            f"postgresql+psycopg2://{database['POSTGRES_USER']}@postgres/{database['POSTGRES_DB']}"
+        )
         assert f"--backend-store-uri={uri}" in service["command"]
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
+from requests.exceptions import RetryError
 
 from stridelab.tracking.provenance import without_password
 from stridelab.tracking.spool import Record, Spool
@@ -19,7 +20,10 @@ _RETRY_BUDGET_S = 2.0  # no further attempt once the first ones took this long (
 _FIRST_PAUSE_S = 5.0  # while the server is away: pause between attempts, doubled each time
 _MAX_PAUSE_S = 120.0
 _FLUSH_BUDGET_S = 2.0
-_STRIKES = 3  # failures of one record, with a server that answers, after which it is rejected
+# Failures of one record after which it is rejected: the server answers with an error each time, or
+# it answers other requests but not this one. A busy server does the latter for a while.
+_STRIKES = 3
+_SILENT_STRIKES = 12
 
 # Answers that will be the same next time. Missing rights are not among them: those get repaired.
 _REFUSALS = frozenset(
@@ -92,7 +96,7 @@ class Outbox:
             if error is None:
                 self._strikes = 0
                 self.spool.pop()
-            elif is_refusal(error) or self._is_poison():
+            elif is_refusal(error) or self._is_poison(error):
                 self._strikes = 0
                 self._warn_rejected(record, error)
                 self.spool.reject_head(one_line(error))
@@ -102,6 +106,26 @@ class Outbox:
             if time.monotonic() > deadline:
                 break
         return not self.spool.pending
+
+    def drain(self, patience_s: float) -> bool:
+        """Carry out all that is spooled, however long that takes while the server takes it.
+
+        A server that is away is asked once; one that has taken records and falls silent, until
+        ``patience_s`` seconds [s] have passed without another one.
+
+        Returns:
+            True when nothing is left.
+        """
+        left, last_sent = self.spool.pending, None
+        while not self.flush(now=True):
+            now = time.monotonic()
+            if self.spool.pending < left:
+                left, last_sent = self.spool.pending, now
+            elif last_sent is None or now - last_sent > patience_s:
+                return False
+            if self.is_away:
+                time.sleep(_RETRY_DELAYS_S[-1])
+        return True
 
     def _put_away(self, record: Record) -> None:
         if record["op"] == "artifact":  # the original may be gone when the server is back
@@ -124,12 +148,13 @@ class Outbox:
                 return None
         raise AssertionError("the last delay is None")
 
-    def _is_poison(self) -> bool:
+    def _is_poison(self, error: Exception) -> bool:
         """Tell whether the oldest record fails again and again although the server answers."""
-        if not self._answers():
+        answered = _is_answer(error)
+        if not self._answers() or (self.is_away and not answered):  # asked again before its time
             return False
         self._strikes += 1
-        return self._strikes >= _STRIKES
+        return self._strikes >= (_STRIKES if answered else _SILENT_STRIKES)
 
     def _back_off(self, error: Exception) -> None:
         if not self._pause_s:
@@ -155,6 +180,14 @@ def is_refusal(error: Exception) -> bool:
     if isinstance(error, OSError):  # connection errors, too
         return isinstance(error, FileNotFoundError)
     return isinstance(error, TypeError | ValueError | LookupError | AttributeError)
+
+
+def _is_answer(error: Exception) -> bool:
+    """Tell an error that the server reports from a connection that broke or took too long."""
+    reason = error.__context__ if isinstance(error, MlflowException) else error
+    if isinstance(reason, RetryError):  # the server answers with 500 or the like, MLflow gives up
+        return True
+    return getattr(reason, "response", None) is not None or not isinstance(reason, OSError)
 
 
 def one_line(error: Exception) -> str:

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 FINAL_STATUSES = frozenset({"FINISHED", "FAILED", "KILLED"})
 
-_CLOSE_BUDGET_S = 30.0
+_CLOSE_PATIENCE_S = 30.0
 _MODEL_FOLDER = "model"
 _RUN_KEY = "stridelab.run_key"
 _LOCAL_ID = "local-"
@@ -304,8 +304,8 @@ class Store:
         return self._outbox.flush()
 
     def close(self) -> None:
-        """Send what is spooled, now and for at most half a minute; the rest stays on disk."""
-        if not self._outbox.flush(_CLOSE_BUDGET_S, now=True):
+        """Send what is spooled, as long as the server takes it; the rest stays on disk."""
+        if not self._outbox.drain(_CLOSE_PATIENCE_S):
             logger.warning(
                 "tracking: %d records stay in %s until this experiment is opened again",
                 self.pending,

@@ -1,6 +1,8 @@
 import json
 
 import pytest
+import requests
+from mlflow.exceptions import MlflowException
 
 from stridelab.tracking.outbox import Outbox
 from stridelab.tracking.spool import Spool
@@ -189,7 +191,7 @@ class TestOutbox:
     def test_a_record_the_server_chokes_on_does_not_hold_back_the_others(
         self, outbox, server, clock
     ):
-        server.errors[1] = ConnectionError("internal error")
+        server.errors[1] = MlflowException("internal error")
         send(outbox, 1, 2)
         for _ in range(2):
             clock.now += 200
@@ -198,6 +200,44 @@ class TestOutbox:
         clock.now += 200
         assert outbox.flush()
         assert server.got == [2]
+
+    @pytest.mark.parametrize("is_wrapped", [False, True])
+    def test_a_busy_server_does_not_choke(self, outbox, server, clock, is_wrapped):
+        """It answers small requests, and this one too late: for longer than with a real error."""
+
+        def late(record):
+            try:
+                raise requests.ConnectionError("read timed out")
+            except requests.ConnectionError as error:
+                if is_wrapped:  # as MLflow does
+                    raise MlflowException("no answer") from error
+                raise
+
+        take, outbox._execute = outbox._execute, late
+        send(outbox, 1)
+        for _ in range(11):
+            clock.now += 200
+            assert not outbox.flush()
+        outbox._execute = take
+        clock.now += 200
+        assert outbox.flush()
+        assert server.got == [1]
+
+    def test_an_answer_with_an_error_is_no_silence(self, outbox, server, clock, tmp_path):
+        """MLflow turns 500 from a server into an error of its retries."""
+
+        def fail(record):
+            try:
+                raise requests.exceptions.RetryError("too many 500 error responses")
+            except requests.exceptions.RetryError:
+                raise MlflowException("gave up")  # noqa: B904 - as MLflow does
+
+        outbox._execute = fail
+        send(outbox, 1)
+        for _ in range(3):
+            clock.now += 200
+            outbox.flush()
+        assert json.loads((tmp_path / "rejected.jsonl").read_text())["n"] == 1
 
     def test_replay_stops_after_its_budget(self, outbox, server, clock):
         server.is_up = False
@@ -215,3 +255,62 @@ class TestOutbox:
         assert server.got == [0, 1, 2]
         assert outbox.flush(budget_s=100)
         assert server.got == list(range(10))
+
+
+class TestDrain:
+    """Sending all at the end, after a time in which the server was away."""
+
+    @pytest.fixture
+    def away(self, outbox, server, clock):
+        server.is_up = False
+        send(outbox, *range(10))
+        return outbox
+
+    def test_goes_on_as_long_as_records_are_taken(self, away, server, clock):
+        server.is_up = True
+        take = server.take
+
+        def slow(record):
+            clock.now += 20.0
+            take(record)
+
+        away._execute = slow
+        assert away.drain(patience_s=30.0)
+        assert server.got == list(range(10))
+        assert clock.now > 1200.0
+
+    def test_a_server_that_is_still_away_is_asked_once(self, away, server, clock):
+        start, calls = clock.now, server.calls
+        assert not away.drain(patience_s=30.0)
+        assert server.calls == calls + 3  # with the two short retries
+        assert clock.now - start < 1.0
+
+    def test_a_server_that_falls_silent_is_given_time(self, away, server, clock):
+        server.is_up = True
+        take = server.take
+
+        def moody(record):
+            if record["n"] == 4 and clock.now < 1020.0:
+                raise ConnectionError("reset")
+            take(record)
+
+        away._execute = moody
+        assert away.drain(patience_s=30.0)
+        assert server.got == list(range(10))
+
+    def test_patience_ends(self, away, server, clock):
+        server.is_up = True
+        take = server.take
+
+        def silent(record):
+            if record["n"] == 4:
+                raise ConnectionError("reset")
+            take(record)
+
+        away._execute = silent
+        away._answers = lambda: False
+        start = clock.now
+        assert not away.drain(patience_s=30.0)
+        assert server.got == [0, 1, 2, 3]
+        assert away.spool.pending == 6
+        assert 30.0 < clock.now - start < 35.0
