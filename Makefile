@@ -3,15 +3,18 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint ui docs clean
+.PHONY: demo test test-cluster lint ui docs clean
 
 demo: $(VENV)/ready          ## a small sweep from YAML to MLflow, in minutes
 	$(RUN)/stridelab sweep experiments/sweeps/biped_demo.yaml
 	@echo
 	@echo "Now run:  make ui   and open the address it prints."
 
-test: $(VENV)/ready lint     ## every check and every test
-	$(RUN)/python -m pytest
+test: $(VENV)/ready lint     ## every check, and every test that takes no cluster
+	$(RUN)/python -m pytest -m "not cluster"
+
+test-cluster: $(VENV)/ready  ## clusters of several nodes, and parts that are killed; minutes
+	$(RUN)/python -m pytest -m "cluster or faults"
 
 lint: $(VENV)/ready          ## format, lint, types, spelling
 	$(RUN)/ruff format --check .

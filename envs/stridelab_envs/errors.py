@@ -23,6 +23,10 @@ class ConfigError(UserError):
         self.message = message
         super().__init__(f"{path}: {message}" if path else message)
 
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str]]:
+        # Exceptions are rebuilt from their text alone, which this one is not built from.
+        return type(self), (self.path, self.message)
+
     def under(self, prefix: str) -> ConfigError:
         """Return the same error with ``prefix`` put before its path."""
         return ConfigError(f"{prefix}.{self.path}" if self.path else prefix, self.message)

@@ -20,6 +20,7 @@ from stridelab.skills.module_config import hierarchical_config
 from stridelab.tracking.callback import MlflowCallback, ParentRun
 from stridelab.tracking.store import default_uri, open_store
 from stridelab.tuning.describe import describe_study, describe_trial
+from stridelab.tuning.final_errors import final_errors
 from stridelab.tuning.folder import StudyFolder, create_study, existing_study
 from stridelab.tuning.outcomes import Outcome, outcome_of
 from stridelab.tuning.progress import ProgressCallback
@@ -182,7 +183,8 @@ class _StudyRun:
         build = restored_tuner if goes_on else new_tuner
         tuner: tune.Tuner = build(stage, [tracker, progress, watch])
         try:
-            results = tuner.fit()
+            with final_errors():
+                results = tuner.fit()
         finally:
             tracker.close()
         if watch.unfinished:
