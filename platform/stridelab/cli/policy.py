@@ -32,16 +32,28 @@ def find_policy(name: str, uri: str | None) -> Policy:
     """
     from stridelab.export.bundle import load_bundle
 
-    path = Path(name)
-    if os.path.exists(path):  # noqa: PTH110 (Path.exists raises where the name is too long)
-        return load_bundle(path)
+    run = find_run(name, uri)
+    if run is None:
+        return load_bundle(Path(name))
+    from stridelab.tracking.runs import download_artifacts
+
+    return load_bundle(download_artifacts(*run, "policy"))
+
+
+def find_run(name: str, uri: str | None) -> tuple[str, str] | None:
+    """Return tracking URI and id of the MLflow run that POLICY names; None for a folder.
+
+    Raises:
+        UserError: It names neither.
+    """
+    if os.path.exists(name):  # noqa: PTH110 (Path.exists raises where the name is too long)
+        return None
     if not re.fullmatch("[0-9a-f]{32}", name):
         raise UserError(f"{name}: no such folder, and not an MLflow run id (32 hex digits)")
-    from stridelab.tracking.runs import download_artifacts
     from stridelab.tracking.store import default_uri
 
     uri = uri or default_uri("runs")
     database = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not database.is_file():
         raise UserError(f"{name}: no such folder, and {database} does not exist to hold a run")
-    return load_bundle(download_artifacts(uri, name, "policy"))
+    return uri, name

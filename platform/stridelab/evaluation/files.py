@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from stridelab_envs.errors import UserError
 
@@ -34,3 +37,19 @@ def replacing(path: Path) -> Iterator[Path]:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def finite(value: Any) -> Any:
+    """Return nested data with None, JSON's null, for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write nested data as JSON in one step; numbers that are not finite become null."""
+    text = json.dumps(finite(value), indent=2, allow_nan=False)
+    with replacing(path) as scratch:
+        scratch.write_text(text + "\n", encoding="utf-8")

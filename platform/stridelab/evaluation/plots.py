@@ -39,7 +39,7 @@ _MAX_BANDS = 8
 _POINTS = 400
 """Points of a mean curve; finer than the pixels of the figure."""
 
-_STYLE: Any = {  # matplotlib spells out every key in its type
+STYLE: Any = {  # matplotlib spells out every key in its type
     "font.size": 10.0,
     "axes.edgecolor": _MUTED,
     "axes.labelcolor": _INK,
@@ -62,6 +62,7 @@ _STYLE: Any = {  # matplotlib spells out every key in its type
     "legend.fontsize": 9.0,
     "savefig.facecolor": "white",
 }
+"""Settings of every figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def learning_curves(
     shown = {label: usable for label, runs in curves.items() if (usable := _usable(runs))}
     if not shown:
         raise ValueError(f"{title}: no run has a finite value to draw")
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         tall = max(4.2, 1.4 + 0.2 * len(shown))
         figure, axes = _figure(7.2, tall)
         banded = len(shown) <= _MAX_BANDS
@@ -120,7 +121,7 @@ def learning_curves(
         if any(len(runs) > 1 for runs in shown.values()):
             band = "; band: ± 1 standard deviation" if banded else ""
             _footnote(figure, f"line: mean over seeds{band}")
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def reward_bars(terms: Mapping[str, Mapping[str, float]], path: Path) -> None:
@@ -139,7 +140,7 @@ def reward_bars(terms: Mapping[str, Mapping[str, float]], path: Path) -> None:
     # The largest term on top: the eye starts there.
     names.sort(key=lambda name: max(abs(v.get(name, 0.0)) for v in terms.values()))
     height = 0.8 / len(terms)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         rows = len(names) * max(1.0, 0.45 * len(terms))
         figure, axes = _figure(7.2, 1.5 + 0.3 * rows)
         centres = np.arange(len(names))
@@ -165,7 +166,7 @@ def reward_bars(terms: Mapping[str, Mapping[str, float]], path: Path) -> None:
         axes.set_xlabel("weighted reward per second [1/s]")
         if len(terms) > 1:
             axes.legend(loc="lower right")
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def sweep_summary(
@@ -187,7 +188,7 @@ def sweep_summary(
     if not rows:
         raise ValueError(f"{title}: there are no rows to draw")
     ranked = sorted(rows, key=lambda row: row.interval.point)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure, axes = _figure(7.2, 1.5 + 0.34 * len(ranked))
         for height, row in enumerate(ranked):
             best = height == len(ranked) - 1
@@ -216,7 +217,7 @@ def sweep_summary(
         axes.set_title(title)
         axes.set_xlabel(xlabel)
         _footnote(figure, "large point: score; bar: 95 % bootstrap interval; small points: seeds")
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +248,7 @@ def parallel_coordinates(
     if len(axes) < 2 or not axes[-1].values:
         raise ValueError(f"{title}: nothing to draw: at least two axes and one line are needed")
     heights = np.array([_heights(axis) for axis in axes])  # (axes, lines)
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure, plot = _figure(max(7.2, 1.35 * len(axes)), 4.4)
         places = np.arange(len(axes))
         goodness = heights[-1] if mode == "max" else 1.0 - heights[-1]
@@ -276,7 +277,7 @@ def parallel_coordinates(
             plot.spines[side].set_visible(False)
         plot.set_title(title)
         _footnote(figure, "one line: one configuration; the brighter, the better the score")
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def _heights(axis: ParallelAxis) -> list[float]:
@@ -322,7 +323,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write the figure as PNG in one step."""
     with replacing(path) as scratch:
         figure.savefig(scratch, format="png", dpi=_DPI)

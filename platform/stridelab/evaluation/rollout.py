@@ -28,6 +28,7 @@ def evaluate(
     label: str,
     num_threads: int = 0,
     squared_errors: SquaredErrors = lambda obs: {},
+    on_step: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Run one episode in each of ``episodes`` environments and average.
 
@@ -44,9 +45,10 @@ def evaluate(
         num_threads: Physics threads; 0 takes every core.
         squared_errors: How wrong the policy's own predictions are; for a bundle
             ``policy.squared_errors``.
+        on_step: Called after every control step, for progress.
     """
     env = make_env(task.for_evaluation(), num_envs=episodes, seed=seed, num_threads=num_threads)
-    values = first_episodes(controller(env), env, squared_errors)
+    values = first_episodes(controller(env), env, squared_errors, on_step)
     metrics = {name: v for name, v in values.items() if not name.startswith("reward/")}
     metrics["episode/survival_rate"] = 1.0 - metrics["episode/fell"]
     metrics["episode/fall_rate"] = metrics["episode/fell"]
@@ -71,7 +73,10 @@ def _spread(value: Tensor) -> float:
 
 @torch.no_grad()
 def first_episodes(
-    act: Act, env: BatchEnv, squared_errors: SquaredErrors = lambda obs: {}
+    act: Act,
+    env: BatchEnv,
+    squared_errors: SquaredErrors = lambda obs: {},
+    on_step: Callable[[], None] = lambda: None,
 ) -> dict[str, Tensor]:
     """Return the log of the first episode of each environment, name to ``(num_envs,)``.
 
@@ -86,6 +91,7 @@ def first_episodes(
             sums = errors.setdefault(name, torch.zeros(env.num_envs))
             sums += value.masked_fill(~waiting, 0.0)
         step = env.step(act(obs))
+        on_step()
         obs = step.obs
         ended = (step.terminated | step.truncated).nonzero().flatten()
         first = waiting[ended]

@@ -1,8 +1,8 @@
-"""Reading runs back: for evaluate, compare and export."""
+"""Reading runs back, and adding files to them: for evaluate, compare and export."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ def find_runs(uri: str, experiment_name: str, *, kind: str | None = None) -> lis
         UserError: If there is no such experiment, or the server does not answer.
     """
     filter_string = f"tags.`stridelab.kind` = '{kind}'" if kind else ""
-    with _reading(uri) as client:
+    with _connected(uri) as client:
         experiment = client.get_experiment_by_name(experiment_name)
         if experiment is None:
             known = [found.name for found in client.search_experiments(max_results=_PAGE)]
@@ -99,7 +99,7 @@ def get_run(uri: str, run_id: str) -> RunRecord:
     Raises:
         UserError: If there is no such run, or the server does not answer.
     """
-    with _reading(uri) as client:
+    with _connected(uri) as client:
         return _record(client.get_run(run_id))
 
 
@@ -109,7 +109,7 @@ def metric_history(uri: str, run_id: str, name: str) -> MetricHistory:
     Raises:
         UserError: If there is no such run, or the server does not answer.
     """
-    with _reading(uri) as client:
+    with _connected(uri) as client:
         logged = client.get_metric_history(run_id, name)  # reads page after page
     last = {m.step: m for m in sorted(logged, key=lambda m: m.timestamp)}
     points = [last[step] for step in sorted(last)]
@@ -138,11 +138,22 @@ def download_artifacts(uri: str, run_id: str, path: str = "", folder: Path | Non
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     target = str(folder) if folder is not None else None
-    with _reading(uri) as client:
+    with _connected(uri) as client:
         if path and not _has_artifact(client, run_id, path):
             known = [info.path for info in client.list_artifacts(run_id)]
             raise UserError(unknown_name(f"artifact of run {run_id}", path, known))
         return Path(client.download_artifacts(run_id, path, target))
+
+
+def add_artifacts(uri: str, run_id: str, files: Iterable[Path], folder: str) -> None:
+    """Put files into an artifact folder of a run, over those of the same names.
+
+    Raises:
+        UserError: If there is no such run, or the server does not answer.
+    """
+    with _connected(uri) as client:
+        for file in files:
+            client.log_artifact(run_id, str(file), folder)
 
 
 def _has_artifact(client: MlflowClient, run_id: str, path: str) -> bool:
@@ -151,7 +162,7 @@ def _has_artifact(client: MlflowClient, run_id: str, path: str) -> bool:
 
 
 @contextmanager
-def _reading(uri: str) -> Iterator[MlflowClient]:
+def _connected(uri: str) -> Iterator[MlflowClient]:
     """Give a client whose errors become one line for the user."""
     try:
         yield connect(uri)

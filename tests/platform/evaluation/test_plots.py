@@ -38,13 +38,13 @@ def pixels_of(path, colour):
 def drawn(monkeypatch):
     """Collect the figures in the order in which they are saved."""
     figures = []
-    save = plots._save
+    save = plots.save_figure
 
     def spy(figure, path):
         figures.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(plots, "_save", spy)
+    monkeypatch.setattr(plots, "save_figure", spy)
     return figures
 
 
