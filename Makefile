@@ -14,6 +14,7 @@ test: $(VENV)/ready lint     ## every check, and every test that takes no cluste
 	$(RUN)/python -m pytest -m "not cluster"
 
 test-cluster: $(VENV)/ready  ## clusters of several nodes, and parts that are killed; minutes
+	sh cluster/install-postgres.sh
 	$(RUN)/python -m pytest -m "cluster or faults"
 
 lint: $(VENV)/ready          ## format, lint, types, spelling
