@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,9 +126,11 @@ class _Group:
                 raise ConfigError(f"{self._path}.{teller}.noise", message)
         return [(self._layout[teller], self._terms[teller].scale) for teller in tellers]
 
-    def to(self, device: torch.device) -> None:
-        self._all = self._all.to(device)
-        self._sums = [_Sum(one.columns, one.added.to(device)) for one in self._sums]
+    def to(self, device: torch.device) -> _Group:
+        there = copy(self)
+        there._all = self._all.to(device)
+        there._sums = [_Sum(one.columns, one.added.to(device)) for one in self._sums]
+        return there
 
     def apply(self, frames: Tensor) -> Tensor:
         images = self._all.apply(frames)
@@ -162,11 +165,11 @@ class TaskMirror:
         }
 
     def to(self, device: torch.device) -> TaskMirror:
-        """Move to the device of what is to be mirrored."""
-        self._actions = self._actions.to(device)
-        for group in self._groups.values():
-            group.to(device)
-        return self
+        """Return a copy on the device of what is to be mirrored."""
+        there = copy(self)
+        there._actions = self._actions.to(device)
+        there._groups = {name: group.to(device) for name, group in self._groups.items()}
+        return there
 
     def actions(self, actions: Tensor) -> Tensor:
         """Return the mirror images of ``actions (..., num_joints)``."""
