@@ -25,6 +25,11 @@ WIDEN = (0.25, 0.5)
 """By how much [m/s] the curriculum lowers the least and raises the greatest forward velocity."""
 
 
+def means_to_stand(value: Tensor) -> Tensor:
+    """Say which velocity commands ``(..., 3)`` mean to stand, ``(...)`` bool."""
+    return value.norm(dim=-1) <= STANDING
+
+
 class GaitCommand(VelocityCommand):
     """Walk, stand, walk: three commands that fill an episode, and a clock for the feet.
 
@@ -107,7 +112,7 @@ class GaitCommand(VelocityCommand):
             self._follow_curriculum(state.max_episode_steps)
 
     def _set_clock(self, dt: float) -> None:
-        self.standing = self.value.norm(dim=1) <= STANDING
+        self.standing = means_to_stand(self.value)
         self._ticks.masked_fill_(self.standing, 0.0)
         phase = self._ticks * (dt / self.period) + self._start_phase
         self.phase = phase.masked_fill(self.standing, 0.0)

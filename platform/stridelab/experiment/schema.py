@@ -102,6 +102,7 @@ class Experiment(Section):
         self._check_runners()
         self._check_joint_groups()
         self._check_estimator()
+        self._check_symmetry()
         if self.sweep is not None and self.ablation is not None:
             raise ConfigError("ablation", "cannot stand beside a sweep; make two files of it")
         if self.sweep is not None:
@@ -142,6 +143,23 @@ class Experiment(Section):
 
         try:
             check_task(self.task_config(), self.model.short_history)
+        except ConfigError as error:
+            raise error.under("task") from None
+
+    def _check_symmetry(self) -> None:
+        if not self.algorithm.symmetry.is_on:
+            return
+        from stridelab.modules.kinds import module_class  # imported late: torch, MuJoCo
+        from stridelab_envs.mirror import TaskMirror
+
+        if not module_class(self.model.kind).symmetric:
+            raise ConfigError(
+                "algorithm.symmetry",
+                f"cannot be used with the module {self.model.kind}: its actions have no mirror "
+                "image",
+            )
+        try:
+            TaskMirror(self.task_config())
         except ConfigError as error:
             raise error.under("task") from None
 

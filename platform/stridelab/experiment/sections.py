@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -20,36 +18,11 @@ from pydantic import (
 from stridelab.experiment.durations import duration_s
 from stridelab.experiment.installed import ALGORITHMS, MODULES, installed_section, is_installed
 from stridelab.experiment.messages import CHOICE, nearest, not_listed, show
+from stridelab.experiment.section import Integer, Section, Width
 from stridelab_envs.errors import ConfigError, unknown_name
 
 if TYPE_CHECKING:
     from stridelab_envs.tasks.config import TaskConfig
-
-
-def _whole(value: Any) -> Any:
-    """Let ``5e7`` stand for an integer."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Integer = Annotated[int, BeforeValidator(_whole)]
-"""An integer; also written as ``5e7``."""
-Width = Annotated[Integer, Field(ge=1, le=65_536)]
-"""Number of units of a hidden layer."""
-
-
-class Section(BaseModel):
-    """A frozen part of the file that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known_keys(cls, data: Any) -> Any:
-        if isinstance(data, dict) and cls.model_config["extra"] == "forbid":
-            for key in data:
-                if key not in cls.model_fields:
-                    raise ConfigError(key, unknown_name("key", key, cls.model_fields))
-        return data
 
 
 class TaskSection(Section):
@@ -309,6 +282,24 @@ AnyModel = Annotated[
 """The section ``model``: its ``kind`` says which."""
 
 
+class SymmetrySection(Section):
+    """Learning that left and right are alike, from the robot's mirror map."""
+
+    augmentation: bool = Field(
+        default=False, description="Learn from the mirror image of every sample too."
+    )
+    mirror_loss_coef: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="Weight of the policy's squared difference from its mirror image, from 0.",
+    )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether mirror images are needed."""
+        return self.augmentation or self.mirror_loss_coef > 0.0
+
+
 class AlgorithmSection(Section):
     """How the policy learns."""
 
@@ -360,6 +351,7 @@ class AlgorithmSection(Section):
     max_grad_norm: float = Field(
         default=1.0, gt=0.0, description="Largest norm of the gradient; longer ones are shortened."
     )
+    symmetry: SymmetrySection = SymmetrySection()
     precision: Literal["fp32", "bf16"] = Field(
         default="bf16", description="Number format of matrix products in learning."
     )

@@ -47,6 +47,9 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
     :meth:`auxiliary` and :meth:`squared_errors`.
     """
 
+    symmetric = True
+    """Whether mirror images of observations and actions mean something to the module."""
+
     def setup(self) -> None:
         """Build the networks from the observation and action spaces."""
         config = self.model_config

@@ -68,6 +68,7 @@ class Hierarchical(ActorCritic):
     residual_clip: Tensor
     command_low: Tensor
     command_high: Tensor
+    symmetric = False  # an action is a skill and its command, and frozen skills lean to a side
 
     def setup(self) -> None:
         """Build the networks from the observation and action spaces, and the skills."""

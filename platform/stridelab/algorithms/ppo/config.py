@@ -21,13 +21,17 @@ from stridelab.modules.kinds import module_class
 from stridelab.sampling.runner import BatchedEnvRunner
 from stridelab.skills.module_config import hierarchical_config
 from stridelab_envs.errors import ConfigError
+from stridelab_envs.mirror import TaskMirror
 from stridelab_envs.registry import make_env
 from stridelab_envs.robots import get_robot
 from stridelab_envs.tasks.config import TaskConfig
 
 
 class PPOConfig(RLlibPPOConfig):
-    """RLlib's PPO config plus the experiment's ``algorithm`` section, the one the learner reads."""
+    """RLlib's PPO config, the experiment's ``algorithm`` section that the learner reads, a mirror.
+
+    The mirror is that of the task; None where the learner needs none.
+    """
 
     def __init__(self, algo_class: Any = None) -> None:
         from stridelab.algorithms.ppo.algorithm import PPO
@@ -35,6 +39,7 @@ class PPOConfig(RLlibPPOConfig):
         super().__init__(algo_class=algo_class or PPO)
         self.settings = AlgorithmSection()
         self.total_env_steps: int | None = None
+        self.mirror: TaskMirror | None = None
 
     def get_default_learner_class(self) -> Any:
         """Return the learner that takes rollouts."""
@@ -69,6 +74,7 @@ def build_config(
     config = config or PPOConfig()
     config.settings = settings
     config.total_env_steps = experiment.train.env_steps
+    config.mirror = TaskMirror(task) if settings.symmetry.is_on else None
     config.environment(
         env="stridelab",
         env_config={

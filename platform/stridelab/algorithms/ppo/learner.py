@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from stridelab.algorithms.ppo.losses import (
     surrogate_loss,
     value_loss,
 )
+from stridelab.algorithms.ppo.symmetry import mirror_loss, mirrored_frames, with_images
 from stridelab.experiment.schema import AlgorithmSection
 from stridelab.modules.actor_critic import POLICY
 from stridelab.modules.history import FrameWindows, frame_windows
@@ -47,6 +48,8 @@ class Batch:
     """Value targets, ``(n,)``."""
     values: Tensor
     """Values before the update, ``(n,)``."""
+    images: Mapping[str, Tensor | FrameWindows] = field(default_factory=dict)
+    """Mirror images of ``obs``, normalised likewise; empty where symmetry is off."""
 
     def rows(self, ids: Tensor) -> Batch:
         """Return the rows ``ids (k,)``."""
@@ -57,6 +60,7 @@ class Batch:
             self.advantages[ids],
             self.returns[ids],
             self.values[ids],
+            {group: value[ids] for group, value in self.images.items()},
         )
 
     def shuffled(self, parts: int, generator: torch.Generator) -> Iterator[Batch]:
@@ -75,6 +79,7 @@ class PPOLearner(TorchLearner):
         self._generator = torch.Generator().manual_seed(int(self.config.seed or 0))
         self._learning_rate = self._settings.learning_rate
         self._loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = self._compute_loss
+        self._mirror = self.config.mirror.to(self._device) if self.config.mirror else None
         if self._settings.compile:
             self._loss = torch.compile(self._compute_loss, dynamic=False)
 
@@ -149,7 +154,7 @@ class PPOLearner(TorchLearner):
     def _prepare(self, rollout: Rollout) -> Batch:
         """Move to the device, normalise, estimate values, advantages and old log-probabilities."""
         settings, policy, device = self._settings, self._policy, self._device
-        windows, final = self._normalized(rollout)
+        windows, final = self._observations(rollout)
         actions = rollout.actions.to(device).flatten(0, 1)
         logp = rollout.logp.to(device).flatten()
         critic = policy.critic_group
@@ -181,27 +186,48 @@ class PPOLearner(TorchLearner):
             advantages=((advantages - mean) / (std + 1e-8)).flatten(),
             returns=returns.flatten(),
             values=values[: rollout.env_steps],
+            images=self._images(rollout),
         )
 
-    def _normalized(self, rollout: Rollout) -> tuple[dict[str, FrameWindows], Tensor]:
+    def _observations(self, rollout: Rollout) -> tuple[dict[str, FrameWindows], Tensor]:
         """Return observations as windows, and what the critic saw last of truncated episodes."""
-        policy, device = self._policy, self._device
+        critic, device = self._policy.critic_group, self._device
+        windows = self._windows(rollout, rollout.obs, rollout.past)
+        truncated = rollout.truncated.to(device).flatten().nonzero().flatten()
+        last_frames = self._normalized(rollout.final_obs)[critic]
+        return windows, windows[critic].followed_by(truncated, last_frames)
 
-        def normalize(frames: dict[str, Tensor]) -> dict[str, Tensor]:
-            normalized: dict[str, Tensor] = policy.normalize(
-                {group: value.to(device) for group, value in frames.items()}
+    def _images(self, rollout: Rollout) -> dict[str, FrameWindows]:
+        """Return the mirror images of the observations; none where symmetry is off."""
+        if self._mirror is None:
+            return {}
+        # The loss between a mean and its image looks at the policy's observations alone.
+        seen = {POLICY, self._policy.critic_group}
+        groups = seen if self._settings.symmetry.augmentation else {POLICY}
+        frames, past = (
+            mirrored_frames(
+                self._mirror, {g: raw[g].to(self._device) for g in sorted(groups) if g in raw}
             )
-            return normalized
+            for raw in (rollout.obs, rollout.past)
+        )
+        return self._windows(rollout, frames, past)
 
-        ended = (rollout.terminated | rollout.truncated).to(device)
-        frames, past = normalize(rollout.obs), normalize(rollout.past)
+    def _normalized(self, frames: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        normalized: dict[str, Tensor] = self._policy.normalize(
+            {group: value.to(self._device) for group, value in frames.items()}
+        )
+        return normalized
+
+    def _windows(
+        self, rollout: Rollout, frames: Mapping[str, Tensor], past: Mapping[str, Tensor]
+    ) -> dict[str, FrameWindows]:
+        """Normalise raw frames of a rollout and make them windows."""
+        ended = (rollout.terminated | rollout.truncated).to(self._device)
+        frames, past = self._normalized(frames), self._normalized(past)
         if self._settings.precision == "bf16" and POLICY in past:
             # The first layer would round them anyway; gathering a history costs half as much.
             frames[POLICY], past[POLICY] = frames[POLICY].bfloat16(), past[POLICY].bfloat16()
-        windows = frame_windows(frames, past, ended)
-        truncated = rollout.truncated.to(device).flatten().nonzero().flatten()
-        last_frames = normalize(rollout.final_obs)[policy.critic_group]
-        return windows, windows[policy.critic_group].followed_by(truncated, last_frames)
+        return frame_windows(frames, past, ended)
 
     def _in_parts(
         self, evaluate: Callable[[Tensor], Tensor], windows: FrameWindows, count: int
@@ -216,7 +242,13 @@ class PPOLearner(TorchLearner):
 
     def _update_minibatch(self, batch: Batch) -> dict[str, Tensor]:
         total, statistics = self._loss(
-            batch.obs, batch.actions, batch.logp, batch.advantages, batch.returns, batch.values
+            batch.obs,
+            batch.actions,
+            batch.logp,
+            batch.advantages,
+            batch.returns,
+            batch.values,
+            batch.images,
         )
         if self._settings.schedule == "adaptive":
             self._adapt_learning_rate(float(statistics["policy/approx_kl"]))
@@ -231,30 +263,38 @@ class PPOLearner(TorchLearner):
         advantages: Tensor,
         returns: Tensor,
         old_values: Tensor,
+        images: dict[str, Tensor],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and, without gradient, its statistics; arguments as in :class:`Batch`.
 
         Plain tensors come in, so that ``torch.compile`` can take the whole of it.
         """
-        settings = self._settings
+        settings, own = self._settings, slice(actions.shape[0])
+        if self._mirror is not None and settings.symmetry.augmentation:
+            obs = with_images(obs, images)
+            actions = torch.cat([actions, self._mirror.actions(actions)])
+            old_logp, advantages = old_logp.repeat(2), advantages.repeat(2)
+            returns, old_values = returns.repeat(2), old_values.repeat(2)
         with self._autocast():
             out = self._policy.evaluate(obs, actions)
         auxiliary = self._policy.auxiliary(obs, out)
         dist, values = self._distribution(out[Columns.ACTION_DIST_INPUTS]), out[Columns.VF_PREDS]
         log_ratio = dist.logp(actions) - old_logp
         ratio = log_ratio.exp()
-        entropy = dist.entropy().mean()
+        entropy = dist.entropy()[own].mean()
         policy_loss = surrogate_loss(ratio, advantages, settings.clip_param)
         clip = settings.clip_param if settings.clip_value_loss else None
         critic_loss = value_loss(values, returns, old_values, clip)
         entropy_loss = -settings.entropy_coef * entropy
         total = policy_loss + settings.value_loss_coef * critic_loss + entropy_loss
-        total = total + sum(auxiliary.losses.values())
+        losses = {**auxiliary.losses, **self._mirror_loss(dist, images)}
+        total = total + sum(losses.values())
+        log_ratio, ratio = log_ratio[own], ratio[own]
         statistics = {
             "loss/policy": policy_loss,
             "loss/value": critic_loss,
             "loss/entropy": entropy_loss,
-            **{f"loss/{name}": loss for name, loss in auxiliary.losses.items()},
+            **{f"loss/{name}": loss for name, loss in losses.items()},
             "loss/total": total,
             **auxiliary.metrics,
             "policy/entropy": entropy,
@@ -266,6 +306,20 @@ class PPOLearner(TorchLearner):
             "policy/clip_fraction": ((ratio - 1.0).abs() > settings.clip_param).float().mean(),
         }
         return total, {name: value.detach() for name, value in statistics.items()}
+
+    def _mirror_loss(self, dist: Any, images: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the weighted mirror loss; ``dist`` holds mirror images too with augmentation."""
+        symmetry = self._settings.symmetry
+        if self._mirror is None or not symmetry.mirror_loss_coef:
+            return {}
+        if symmetry.augmentation:
+            mean, mean_in_mirror = dist.mean.chunk(2)
+        else:
+            with self._autocast():
+                inputs = self._policy.act(images[POLICY])
+            mean, mean_in_mirror = dist.mean, self._distribution(inputs).mean
+        loss = mirror_loss(self._mirror, mean, mean_in_mirror)
+        return {"mirror": symmetry.mirror_loss_coef * loss}
 
     def _adapt_learning_rate(self, kl: float) -> None:
         self.set_learning_rate(
