@@ -18,7 +18,7 @@ from stridelab_envs.batch_env import BatchEnv
 from stridelab_envs.mdp.commands import VelocityCommand
 
 COMMAND_COLOUR, VELOCITY_COLOUR, CONTACT_COLOUR = COLOURS[0], COLOURS[1], COLOURS[2]
-_ARROW_LENGTH = 0.55
+_ARROW_LENGTH = 0.8
 """Length of an arrow for 1 m/s, as a share of the standing height."""
 _ARROW_HEIGHT = 0.03
 """Height of the arrows above the ground, as a share of the standing height."""
@@ -87,14 +87,14 @@ class EnvOverlay:
         for command in state.commands.values():
             if isinstance(command, VelocityCommand):
                 told = command.value[index, :2].double().numpy()
-                marks += self._arrow(index, told, COMMAND_COLOUR, _ARROW_HEIGHT, 0.04)
+                marks += self._arrow(index, told, COMMAND_COLOUR, _ARROW_HEIGHT, 0.03)
         velocity = state.base_lin_vel_heading[index, :2].double().numpy()
-        marks += self._arrow(index, velocity, VELOCITY_COLOUR, 2.0 * _ARROW_HEIGHT, 0.02)
+        marks += self._arrow(index, velocity, VELOCITY_COLOUR, 2.0 * _ARROW_HEIGHT, 0.015)
         ground = state.ground_height(state.foot_pos)[index]
         for foot in state.feet.contact[index].nonzero().flatten().tolist():
             centre = state.foot_pos[index, foot].double().numpy().copy()
             centre[2] = float(ground[foot]) + 0.004 * self._size
-            marks.append(Disc(centre=centre, radius=0.11 * self._size, colour=CONTACT_COLOUR))
+            marks.append(Disc(centre=centre, radius=0.14 * self._size, colour=CONTACT_COLOUR))
         return marks
 
     def _arrow(

@@ -33,8 +33,8 @@ def looking_left():
 
 def test_arrows_point_where_the_robot_is_told_to_go_and_goes(looking_left):
     told, done, foot = EnvOverlay(looking_left).marks(0)
-    np.testing.assert_allclose(told.end - told.start, [0.0, 1.1, 0.0], atol=1e-6)
-    np.testing.assert_allclose(done.end - done.start, [0.0, 0.55, 0.0], atol=1e-6)
+    np.testing.assert_allclose(told.end - told.start, [0.0, 1.6, 0.0], atol=1e-6)
+    np.testing.assert_allclose(done.end - done.start, [0.0, 0.8, 0.0], atol=1e-6)
     np.testing.assert_allclose(told.start[:2], [3.0, 1.0], rtol=1e-6)
     assert done.start[2] > told.start[2] > 0.0
     assert isinstance(foot, Disc)
