@@ -138,6 +138,7 @@ class BatchEnv:
         """Take over the task's rewards; terms of weight 0 are not computed."""
         self._rewards = {name: term for name, term in self.task.rewards.items() if term.weight}
         self._weights = torch.tensor([[term.weight] for term in self._rewards.values()])
+        self._reward_values = torch.zeros(len(self._rewards), self.num_envs)
         self._reward_dt = 1.0 if self.task.rewards_per_step else self.control_dt
 
     def seed(self, seed: int) -> None:
@@ -211,6 +212,11 @@ class BatchEnv:
         told = self.state.commands.get(command)
         if isinstance(told, ExternalCommand):
             told.value[ids] = value
+
+    @property
+    def reward_terms(self) -> dict[str, Tensor]:
+        """Each term in the step just made: weighted, per second or per step, ``(num_envs,)``."""
+        return dict(zip(self._rewards, self._reward_values, strict=True))
 
     def get_state(self) -> dict[str, Any]:
         """Return everything that decides how the environments go on, random draws included."""
@@ -313,6 +319,7 @@ class BatchEnv:
         weighted = torch.stack(values) * self._weights
         weighted[:, failed] = 0.0
         self._reward_sums += weighted
+        self._reward_values = weighted
         reward = weighted.sum(dim=0) * self._reward_dt
         if self.task.only_positive_rewards:
             reward = reward.clamp(min=0.0)

@@ -19,6 +19,7 @@ def command(
     viewer: Annotated[bool, typer.Option("--viewer", help="Open a window instead.")] = False,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length [s].")] = 20.0,
     num_envs: Annotated[int, typer.Option(min=1, help="Environments in one picture.")] = 1,
+    plain: Annotated[bool, typer.Option("--plain", help="Film the robots alone.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the environments.")] = 0,
     tracking_uri: TrackingOption = None,
 ) -> None:
@@ -42,6 +43,7 @@ def command(
             seconds=seconds,
             num_envs=num_envs,
             seed=seed,
+            plain=plain,
             on_step=lambda: progress.advance(bar),
         )
     for file in files:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from stridelab.evaluation.frames import film_strip
+from stridelab.evaluation.overlay import EnvOverlay
 from stridelab.evaluation.video import VideoRecorder
 from stridelab.export.bundle import Policy
 from stridelab_envs.registry import make_env
@@ -21,6 +22,7 @@ def film_policy(
     seconds: float,
     num_envs: int = 1,
     seed: int = 0,
+    plain: bool = False,
     on_step: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Let a policy act in its own task and film it.
@@ -31,6 +33,7 @@ def film_policy(
         seconds: Length of the film [s].
         num_envs: Environments, tiled in one picture.
         seed: Seed of the environments.
+        plain: Show the robots alone, without arrows, contacts and reward terms.
         on_step: Called after every control step, for progress.
 
     Returns:
@@ -46,7 +49,12 @@ def film_policy(
     obs, act = env.reset(), policy.controller(env)
     returns = torch.zeros(num_envs)
     recorder = VideoRecorder(
-        env.sim, video, title=task.id, control_dt=env.control_dt, indices=range(num_envs)
+        env.sim,
+        video,
+        title=task.id,
+        control_dt=env.control_dt,
+        indices=range(num_envs),
+        overlay=None if plain else EnvOverlay(env),
     )
     with recorder:
         for _ in range(round(seconds / env.control_dt)):

@@ -118,20 +118,22 @@ def tile(frames: Sequence[Frame]) -> Frame:
     return result
 
 
-def caption(frame: Frame, title: str, lines: Sequence[tuple[str, str]]) -> Frame:
+def caption(frame: Frame, title: str, lines: Sequence[tuple[str, str, str | None]]) -> Frame:
     """Return the frame with a translucent panel at the top left.
 
     Args:
         frame: ``(height, width, 3)``.
         title: Bold first line.
-        lines: Name and value of each line below; values are aligned at their right end.
+        lines: Name and value of each line below, and the colour of a dot before it or None; values
+            are aligned at their right end.
     """
     size = max(9, round(frame.shape[0] / 34))
-    bold, plain = _font("DejaVuSans-Bold.ttf", size), _font("DejaVuSans.ttf", size)
+    bold, plain = font("DejaVuSans-Bold.ttf", size), font("DejaVuSans.ttf", size)
     pad, line = round(0.7 * size), round(1.5 * size)
-    names = max((plain.getlength(name) for name, _ in lines), default=0.0)
-    values = max((plain.getlength(value) for _, value in lines), default=0.0)
-    width = max(bold.getlength(title), names + size + values, 12.0 * size) + 2 * pad
+    names = max((plain.getlength(name) for name, _, _ in lines), default=0.0)
+    values = max((plain.getlength(value) for _, value, _ in lines), default=0.0)
+    indent = size if any(colour for _, _, colour in lines) else 0
+    width = max(bold.getlength(title), indent + names + size + values, 12.0 * size) + 2 * pad
     height = line * (1 + len(lines)) + 2 * pad - (line - size)
     image = Image.fromarray(frame).convert("RGBA")
     panel = Image.new("RGBA", image.size, (0, 0, 0, 0))
@@ -139,9 +141,13 @@ def caption(frame: Frame, title: str, lines: Sequence[tuple[str, str]]) -> Frame
     left, top = pad, pad
     draw.rounded_rectangle((left, top, left + width, top + height), size // 2, fill=_PANEL)
     draw.text((left + pad, top + pad), title, font=bold, fill=_TITLE, anchor="lt")
-    for index, (name, value) in enumerate(lines, start=1):
+    for index, (name, value, colour) in enumerate(lines, start=1):
         y = top + pad + index * line + size
-        draw.text((left + pad, y), name, font=plain, fill=_TEXT, anchor="ls")
+        if colour is not None:
+            x, middle, radius = left + pad + 0.3 * size, y - 0.37 * size, 0.32 * size
+            box = (x - radius, middle - radius, x + radius, middle + radius)
+            draw.ellipse(box, fill=colour, outline=_TEXT)
+        draw.text((left + pad + indent, y), name, font=plain, fill=_TEXT, anchor="ls")
         draw.text((left + width - pad, y), value, font=plain, fill=_TEXT, anchor="rs")
     return np.asarray(Image.alpha_composite(image, panel).convert("RGB"))
 
@@ -155,6 +161,6 @@ def _check(frame: Frame) -> None:
 
 
 @lru_cache(maxsize=8)
-def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+def font(name: str, size: int) -> ImageFont.FreeTypeFont:
     """Load a font that comes with matplotlib, so that none has to be installed."""
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)

@@ -18,6 +18,7 @@ from mujoco.rendering.classic import gl_context
 from numpy.typing import NDArray
 
 from stridelab.evaluation.frames import Frame, caption, grid_shape, mp4_writer, tile, write_mp4
+from stridelab.evaluation.overlay import VELOCITY_COLOUR, EnvOverlay, RewardStrip, add_marks
 from stridelab_envs.errors import UserError, unknown_name
 
 __all__ = ["SceneSource", "VideoRecorder", "forward_velocity", "open_renderer", "write_mp4"]
@@ -31,6 +32,8 @@ _FOLLOW_TIME = 0.25
 _SNAP = 1.0
 """A robot that moved this far [m] between two frames was reset; the camera jumps after it."""
 _MAX_KEPT = 64
+_STRIP = 0.25
+"""Height of the reward strip, as a share of the pictures above it."""
 
 
 class SceneSource(Protocol):
@@ -61,6 +64,8 @@ class VideoRecorder:
         width: Width of the video [pixel]; a little less where tiles do not fit evenly.
         height: Height of the video [pixel]; likewise.
         fps: Frames per second [1/s], at most one a control step.
+        overlay: What to show beside the robots: arrows, contacts, and below the pictures a strip
+            with the reward terms, mean over the simulations shown; None for the robots alone.
 
     Raises:
         UserError: OpenGL is missing or a setting is out of range.
@@ -78,6 +83,7 @@ class VideoRecorder:
         width: int = 640,
         height: int = 480,
         fps: int = 25,
+        overlay: EnvOverlay | None = None,
     ) -> None:
         if not indices:
             raise UserError("a video needs at least one environment to show")
@@ -96,6 +102,9 @@ class VideoRecorder:
         self._path = path
         self._fps = fps
         self._renderer = open_renderer(source.model, *tile_size)
+        self._overlay = overlay
+        strip_size = columns * tile_size[0], round(_STRIP * rows * tile_size[1]) // 2 * 2
+        self._strip = RewardStrip(*strip_size, fps)
         self._cameras = [_new_camera(source.model, self._body) for _ in indices]
         self._stack = ExitStack()
         self._write: Callable[[Frame], None] | None = None
@@ -134,15 +143,24 @@ class VideoRecorder:
         tiles = []
         for place, index in enumerate(self._indices):
             data = self._source.data(index)
-            picture = self._render(self._cameras[place], data)
+            picture = self._render(place, index, data)
             if place == 0:
                 self._keep(picture)
             lines = self._state(data)
+            if self._overlay is not None:
+                lines += self._overlay.lines(index)
             if returns is not None:
-                lines.append(("episode return", f"{returns[place]:.2f}"))
+                lines.append(("episode return", f"{returns[place]:.2f}", None))
             tiles.append(caption(picture, self._title, lines))
-        self._write(tile(tiles))
+        self._write(self._with_strip(tile(tiles)))
         self._frames += 1
+
+    def _with_strip(self, picture: Frame) -> Frame:
+        """Put the reward strip below the picture, where there is one."""
+        if self._overlay is None:
+            return picture
+        self._strip.add(self._overlay.rewards(self._indices))
+        return np.concatenate([picture, self._strip.draw()])
 
     def _keep(self, picture: Frame) -> None:
         """Keep every n-th picture; n doubles whenever there are too many."""
@@ -152,20 +170,23 @@ class VideoRecorder:
                 self.kept = self.kept[::2]
                 self._stride *= 2
 
-    def _render(self, camera: mujoco.MjvCamera, data: mujoco.MjData) -> Frame:
+    def _render(self, place: int, index: int, data: mujoco.MjData) -> Frame:
+        camera = self._cameras[place]
         _follow(camera, data.xpos[self._body], 1.0 / self._fps)
         self._renderer.update_scene(data, camera)
+        if self._overlay is not None:
+            add_marks(self._renderer.scene, self._overlay.marks(index))
         # The fog hides the seam between floor and sky; it is off unless asked for.
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_FOG] = 1
         picture: Frame = self._renderer.render()
         return picture
 
-    def _state(self, data: mujoco.MjData) -> list[tuple[str, str]]:
+    def _state(self, data: mujoco.MjData) -> list[tuple[str, str, str | None]]:
         # Adding zero turns the -0.0 of a robot at rest into 0.0.
         speed = round(forward_velocity(self._source.model, data, self._body), 2) + 0.0
         return [
-            ("time", f"{data.time:.2f} s"),
-            ("forward velocity", f"{speed:+.2f} m/s"),
+            ("time", f"{data.time:.2f} s", None),
+            ("forward velocity", f"{speed:+.2f} m/s", VELOCITY_COLOUR if self._overlay else None),
         ]
 
 

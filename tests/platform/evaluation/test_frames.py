@@ -94,7 +94,7 @@ class TestTile:
 class TestCaption:
     def test_panel_covers_the_top_left_alone(self):
         frame = grey(128, 480, 640)
-        result = caption(frame, "task", [("time", "1.00 s")])
+        result = caption(frame, "task", [("time", "1.00 s", None)])
         changed = (result != frame).any(axis=-1)
         rows, columns = np.nonzero(changed)
         assert (rows.max(), columns.max()) < (100, 320)
@@ -105,6 +105,6 @@ class TestCaption:
 
     def test_text_shows(self):
         frame = grey(128, 480, 640)
-        one = caption(frame, "task", [("time", "1.00 s")])
-        two = caption(frame, "task", [("time", "7.35 s")])
+        one = caption(frame, "task", [("time", "1.00 s", None)])
+        two = caption(frame, "task", [("time", "7.35 s", None)])
         assert (one != two).any()
