@@ -83,7 +83,7 @@ def feet_contact_number(state: State, command: str) -> Tensor:
     return (right * 1.3 - 0.3).mean(dim=1)
 
 
-def swing_load(state: State, command: str = "velocity") -> Tensor:
+def swing_load(state: State, command: str) -> Tensor:
     """Share of the feet's load that rests on a foot the clock wants in the air, from 0 to 1.
 
     Unlike contact, which is there or not, it leads to shifting the weight. After the swing-phase
