@@ -89,6 +89,7 @@ class Outcome:
 
 def outcome_of(
     result: tune.Result,
+    config: Mapping[str, Any],
     *,
     run_ids: Mapping[str, str],
     metric: str,
@@ -99,12 +100,13 @@ def outcome_of(
 
     Args:
         result: From Tune.
+        config: The trial's own; a result has none of a trial that never reported.
         run_ids: MLflow run of each trial id.
         metric: By which the best checkpoint is chosen.
         mode: ``max`` or ``min``.
         unfinished: Ids of trials that were to go on when the study was stopped.
     """
-    metrics, config = result.metrics or {}, result.config or {}
+    metrics = result.metrics or {}
     assignment, seed = trial_case(config)
     steps = int(metrics.get("env_steps", 0)) - start_steps(config)
     trial_id = str(metrics.get("trial_id", ""))

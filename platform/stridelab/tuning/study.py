@@ -193,12 +193,13 @@ class _StudyRun:
         return [
             outcome_of(
                 result,
+                trial.config,
                 run_ids=tracker.run_ids,
                 metric=metric,
                 mode=mode,
                 unfinished=watch.unfinished,
             )
-            for result in results
+            for trial, result in zip(results._experiment_analysis.trials, results, strict=True)
         ]
 
     def _watch(self, stage: Stage, goes_on: bool) -> StudyWatch:

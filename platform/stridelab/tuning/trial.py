@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,12 @@ EVALUATION_SEED = 12_345
 """Every policy is evaluated from the same starts."""
 
 
-def trial_case(config: dict[str, Any]) -> tuple[dict[str, Any], int]:
+def trial_case(config: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """Return the assignment (dotted key to value) and the seed of a trial's Tune config."""
     return dict(config["case"]["assignment"]), int(config["case"]["seed"])
 
 
-def trial_experiment(config: dict[str, Any]) -> Experiment:
+def trial_experiment(config: Mapping[str, Any]) -> Experiment:
     """Return the experiment of a trial's Tune config, with its assignment."""
     assignment, _ = trial_case(config)
     return parse_experiment(config["experiment"]).with_values(assignment)

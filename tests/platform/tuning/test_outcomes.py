@@ -26,7 +26,7 @@ def result(tiny):
         metrics = {"env_steps": steps, "trial_id": "t", METRIC: 1.0}
         return SimpleNamespace(
             metrics=metrics,
-            config={
+            trial_config={
                 "experiment": tiny,
                 "case": {"assignment": {"algorithm.gamma": 0.9}, "seed": 3, **(case or {})},
                 **more,
@@ -43,7 +43,14 @@ def result(tiny):
 
 
 def read(result, mode="max", unfinished=()):
-    return outcome_of(result, run_ids={"t": "run"}, metric=METRIC, mode=mode, unfinished=unfinished)
+    return outcome_of(
+        result,
+        result.trial_config,
+        run_ids={"t": "run"},
+        metric=METRIC,
+        mode=mode,
+        unfinished=unfinished,
+    )
 
 
 @pytest.mark.parametrize(("mode", "best"), [("max", "/runs/at-128"), ("min", "/runs/at-256")])
@@ -70,6 +77,17 @@ def test_full_length_counts_the_steps_of_this_stage(result, steps, start, full):
     assert read(result(steps=steps, case=case)).is_full_length is full
 
 
+def test_a_trial_that_never_reported_still_has_its_values(result):
+    started = result()
+    started.metrics, started.checkpoint = {"trial_id": "t"}, None
+    outcome = read(started, unfinished={"t"})
+    assert outcome.assignment == {"algorithm.gamma": 0.9}
+    assert outcome.seed == 3
+    assert outcome.is_unfinished
+    assert not outcome.is_full_length
+    assert outcome.checkpoint is None
+
+
 def test_unfinished_and_failed(result):
     assert read(result(), unfinished={"t"}).is_unfinished
     failed = read(result(error=RuntimeError("first\nactor died")), unfinished={"t"})
@@ -92,7 +110,7 @@ def test_unfinished_and_failed(result):
     ],
 )
 def test_titles(result, more, title):
-    assert title_of(result(**more).config) == title
+    assert title_of(result(**more).trial_config) == title
 
 
 def outcome(seed=0, steps=(128.0, 256.0), **more):

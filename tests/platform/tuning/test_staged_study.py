@@ -229,7 +229,8 @@ def test_a_study_in_a_store_that_is_no_local_folder(local_ray, tree, tmp_path):
 def test_kill_in_the_second_stage(tiny, tmp_path):
     """kill -9 of driver and workers; the first stage is not trained again."""
     tiny["train"] |= {"env_steps": 3 * PER_ITERATION, "checkpoint_every": 2}
-    tiny["stages"] = [{"name": "a"}, {"name": "b", "train.env_steps": 40 * PER_ITERATION}]
+    second = {"name": "b", "start": "last", "train.env_steps": 40 * PER_ITERATION}
+    tiny["stages"] = [{"name": "a"}, second]
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tiny))
 
     def start(*options):
