@@ -118,7 +118,7 @@ def test_feet_contact_number():
 def test_swing_load():
     given = state(
         {"stance": [[True, False], [True, False], [True, True], [False, True], [True, False]]},
-        foot_force=[[300.0, 100.0], [400.0, 0.0], [200.0, 200.0], [400.0, 0.0], [0.0, 0.0]],
+        foot_force=[[300.0, 100.0], [400.0, -90.0], [200.0, 200.0], [400.0, 0.0], [0.0, -5.0]],
     )
     result = value_of(gait_rewards.swing_load, given)
     assert result == pytest.approx([0.25, 0.0, 0.0, 1.0, 0.0])

@@ -89,7 +89,8 @@ def swing_load(state: State, command: str) -> Tensor:
     Unlike contact, which is there or not, it leads to shifting the weight. After the swing-phase
     force cost of Siekmann et al. 2021, "Sim-to-real learning of all common bipedal gaits".
     """
-    force = state.foot_force
+    # A foot that is swung reads less than nothing: the sensor feels its inertia.
+    force = state.foot_force.clamp(min=0.0)
     swing = ~expect(state.commands[command], GaitCommand).stance
     return (force * swing).sum(dim=1) / force.sum(dim=1).clamp(min=1.0)
 
