@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from stridelab.evaluation.film import film_policy
@@ -51,11 +52,14 @@ def keep_results(result: StudyResult) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="stridelab-") as scratch:
         pictures = Path(scratch) if local is None else local / "pictures"
         try:
-            for outcome in (*result.earlier, *result.outcomes):
-                _keep_trial(store, outcome, pictures)
+            problems = [
+                problem
+                for outcome in (*result.earlier, *result.outcomes)
+                for problem in _keep_trial(store, outcome, pictures)
+            ]
             if result.parent_run_id is not None:
                 _keep_parent(store, result, result.parent_run_id, pictures)
-            problems = _keep_film(store, result, pictures)
+            problems += _keep_film(store, result, pictures)
             if not result.stopped:
                 _register(store, result, Path(scratch))
         finally:
@@ -91,11 +95,15 @@ def _keep_film(store: Store, result: StudyResult, pictures: Path) -> list[str]:
     return []
 
 
-def _keep_trial(store: Store, outcome: Outcome, pictures: Path) -> None:
+def _keep_trial(store: Store, outcome: Outcome, pictures: Path) -> Iterator[str]:
+    """Keep a trial's policy and curves; yield what is missing."""
     if outcome.run_id is None:
         return
     if outcome.checkpoint is not None:
-        store.log_artifact(outcome.run_id, outcome.checkpoint.policy(), POLICY_FOLDER)
+        try:
+            store.log_artifact(outcome.run_id, outcome.checkpoint.policy(), POLICY_FOLDER)
+        except FileNotFoundError as error:
+            yield f"no policy of {outcome.label} seed={outcome.seed}: there is no {error}"
     for name, curve in outcome.curves.items():
         path = pictures / outcome.run_id / _file_name(name)
         label = f"{outcome.label} seed={outcome.seed}"

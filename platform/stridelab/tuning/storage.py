@@ -66,8 +66,12 @@ class StorageFolder:
         Raises:
             OSError: It cannot be read.
         """
+        return self.read_bytes(file).decode("utf-8")
+
+    def read_bytes(self, file: str) -> bytes:
+        """Return the content of a file, see :meth:`read_text`."""
         with self.filesystem.open_input_stream(self._file(file)) as stream:
-            return bytes(stream.read()).decode("utf-8")
+            return bytes(stream.read())
 
     def write_text(self, file: str, text: str) -> None:
         """Write a file; readers see the old one or the whole new one.
@@ -75,11 +79,15 @@ class StorageFolder:
         Raises:
             OSError: It cannot be written.
         """
+        self.write_bytes(file, text.encode("utf-8"))
+
+    def write_bytes(self, file: str, content: bytes) -> None:
+        """Write a file, see :meth:`write_text`."""
         self.filesystem.create_dir(self.path, recursive=True)
         # Object stores show a file when it is complete; on a disk a new name takes care of that.
         scratch = f".{file}.{uuid.uuid4().hex}.tmp" if self.local else file
         with self.filesystem.open_output_stream(self._file(scratch)) as stream:
-            stream.write(text.encode("utf-8"))
+            stream.write(content)
         if scratch != file:
             self.filesystem.move(self._file(scratch), self._file(file))
 

@@ -24,6 +24,7 @@ from stridelab.tuning.final_errors import final_errors
 from stridelab.tuning.folder import StudyFolder, create_study, existing_study
 from stridelab.tuning.outcomes import Outcome, outcome_of
 from stridelab.tuning.progress import ProgressCallback
+from stridelab.tuning.snapshots import SnapshotKeeper, mend
 from stridelab.tuning.stages import going_on, stages_of, with_earlier_curves
 from stridelab.tuning.storage import StorageFolder, check_nodes_see, open_storage
 from stridelab.tuning.tuner import (
@@ -170,6 +171,7 @@ class _StudyRun:
     def run_stage(self, stage: Stage) -> list[Outcome]:
         """Train the trials of one stage, or what is left of them."""
         metric, mode = metric_of(self.experiment)
+        mend(stage.folder)
         goes_on = can_restore(stage)
         tracker = self._tracker(stage)
         watch = self._watch(stage, goes_on)
@@ -181,7 +183,7 @@ class _StudyRun:
             title=stage.name,
         )
         build = restored_tuner if goes_on else new_tuner
-        tuner: tune.Tuner = build(stage, [tracker, progress, watch])
+        tuner: tune.Tuner = build(stage, [tracker, progress, watch, SnapshotKeeper(stage.folder)])
         try:
             with final_errors():
                 results = tuner.fit()

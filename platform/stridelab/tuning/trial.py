@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from ray import tune
+from ray.train._internal.checkpoint_manager import _TrainingResult
 
 from stridelab.algorithms.kinds import build_algorithm
 from stridelab.evaluation.rollout import evaluate
@@ -17,14 +18,13 @@ from stridelab.experiment import Experiment, parse_experiment
 from stridelab.experiment.paths import named_file
 from stridelab.export.bundle import Policy, describe_env, load_bundle, save_bundle
 from stridelab.modules.transfer import transfer_weights
+from stridelab.tuning.checkpoints import FILES, RECORD, files_of, kept
 from stridelab.tuning.storage import open_storage
 from stridelab_envs.errors import UserError
 from stridelab_envs.registry import make_env
 
 ALGORITHM_FOLDER, POLICY_FOLDER = "algorithm", "policy"
 """What a checkpoint folder holds: RLlib's state to resume from, and the policy bundle."""
-_RECORD = "trial.json"
-"""File of a checkpoint that says what it was made with."""
 EVALUATION_SEED = 12_345
 """Every policy is evaluated from the same starts."""
 
@@ -109,9 +109,9 @@ class Trial(tune.Trainable):
         unless the setting itself is another one now: after a population's exploit, in a new stage.
 
         Returns:
-            ``experiment``, ``env_steps`` and ``curriculum`` of the checkpoint.
+            What :data:`RECORD` holds: ``experiment``, ``env_steps``, ``curriculum``, ...
         """
-        record: dict[str, Any] = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         learning_rate = self.experiment.algorithm.learning_rate
         if record["experiment"]["algorithm"]["learning_rate"] != learning_rate:
             self.algorithm.set_learning_rate(learning_rate)
@@ -137,14 +137,22 @@ class Trial(tune.Trainable):
         )
 
     def step(self) -> dict[str, Any]:
-        """Train one iteration."""
-        self.algorithm.train()
-        steps = self.algorithm.env_steps
-        result: dict[str, Any] = {**self.algorithm.iteration_metrics, "env_steps": steps}
-        if steps - self._first_step >= self.experiment.train.env_steps:
+        """Train one iteration; after a kill in the last one there is nothing left to train."""
+        if not self._is_over:
+            self.algorithm.train()
+        result: dict[str, Any] = {
+            **self.algorithm.iteration_metrics,
+            "env_steps": self.algorithm.env_steps,
+        }
+        if self._is_over:
             result |= self._evaluate()
             result["done"] = True
         return result
+
+    @property
+    def _is_over(self) -> bool:
+        steps = self.algorithm.env_steps - self._first_step
+        return bool(steps >= self.experiment.train.env_steps)
 
     def _evaluate(self) -> dict[str, float]:
         """Return ``eval/<name>`` of a deterministic evaluation."""
@@ -174,12 +182,6 @@ class Trial(tune.Trainable):
         """Write RLlib's state and the policy bundle."""
         folder = Path(checkpoint_dir)
         self.algorithm.save_to_path(str((folder / ALGORITHM_FOLDER).resolve()))
-        record = {
-            "experiment": self.experiment.to_dict(),
-            "env_steps": self.algorithm.env_steps,
-            "curriculum": self.algorithm.get_curriculum(),
-        }
-        (folder / _RECORD).write_text(json.dumps(record), encoding="utf-8")
         save_bundle(
             folder / POLICY_FOLDER,
             self._module,
@@ -188,13 +190,31 @@ class Trial(tune.Trainable):
             env_steps=self.algorithm.env_steps,
             git_commit=self.config.get("git_commit"),
         )
+        record = {
+            "experiment": self.experiment.to_dict(),
+            "env_steps": self.algorithm.env_steps,
+            "curriculum": self.algorithm.get_curriculum(),
+            "iteration": self.iteration,
+            "metrics": self.algorithm.iteration_metrics,
+            FILES: files_of(folder),
+        }
+        (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """Restore a checkpoint, or what has replaced it."""
+        if isinstance(checkpoint_path, _TrainingResult):
+            found = kept(checkpoint_path.checkpoint)
+            checkpoint_path = _TrainingResult(found, checkpoint_path.metrics)
+        super().restore(checkpoint_path)
 
     def load_checkpoint(self, checkpoint_dir: str | None) -> None:
         """Continue from a checkpoint."""
         assert checkpoint_dir is not None
         folder = Path(checkpoint_dir)
         self.algorithm.restore_from_path(str((folder / ALGORITHM_FOLDER).resolve()))
-        self._take_changes(folder)
+        record = self._take_changes(folder)
+        self._iteration = record["iteration"]
+        self.algorithm.iteration_metrics = record["metrics"]
 
     def cleanup(self) -> None:
         """Stop the runners."""

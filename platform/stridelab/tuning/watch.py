@@ -1,4 +1,4 @@
-"""What Tune does not watch over: the time budget, unfinished trials, new resources on resuming."""
+"""What Tune does not watch over: time budget, unfinished and unbegun trials, new resources."""
 
 from __future__ import annotations
 
@@ -55,3 +55,8 @@ class StudyWatch(Callback):
             # Tune takes this signal as the wish to stop and to be resumed; its own time budget
             # would end the trials for good.
             signal.raise_signal(signal.SIGUSR1)
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Give trials that never started a folder: Tune cannot tell of trials without one."""
+        for trial in trials:
+            trial.init_local_path()

@@ -136,10 +136,10 @@ def stop_at(monkeypatch):
     def arm(iteration):
         look = StudyWatch.on_step_end
 
-        def looked(self, step, trials, **info):
+        def looked(self, trials, **info):
             if any((t.last_result or {}).get("training_iteration", 0) >= iteration for t in trials):
                 self.time_budget_s = 0.0
-            look(self, step, trials, **info)
+            look(self, trials=trials, **info)
 
         monkeypatch.setattr(StudyWatch, "on_step_end", looked)
         return monkeypatch.undo

@@ -235,7 +235,7 @@ def test_a_killed_study_is_resumed(tiny, tmp_path):
     process = start(tmp_path)
     try:
         for _ in range(12000):
-            # Once there is a second one, the driver has noted the first.
+            # With the second one the first is deleted, which is all that the driver has noted.
             checkpoints = list(tmp_path.glob("runs/studies/tiny/*/checkpoint_*[1-9]/policy"))
             if checkpoints or process.poll() is not None:
                 break

@@ -93,3 +93,11 @@ def test_new_resources_reach_the_trials_that_go_on():
         trial.config = {}
     watch.on_step_begin(2, [done, *going])  # and only once
     assert going[0].config == {}
+
+
+def test_trials_that_never_started_get_a_folder():
+    """Tune fails to list trials without one."""
+    unbegun = SimpleNamespace(init_local_path=lambda: made.append("folder"))
+    made = []
+    StudyWatch(None).on_experiment_end([unbegun])
+    assert made == ["folder"]
