@@ -93,7 +93,7 @@ class SeedScheduler(FIFOScheduler):
         while self._doomed:
             trial = self._doomed.pop()
             if trial.status in (TuneTrial.PENDING, TuneTrial.PAUSED):
-                _stop_waiting(tune_controller, trial)
+                tune_controller.stop_trial(trial)
         chosen: TuneTrial | None = super().choose_trial_to_run(tune_controller)
         return chosen
 
@@ -110,7 +110,7 @@ class SeedScheduler(FIFOScheduler):
             configuration.stopped = True
             for other in configuration.trials:
                 if other is not trial and other.status in (TuneTrial.PENDING, TuneTrial.PAUSED):
-                    _stop_waiting(tune_controller, other)
+                    tune_controller.stop_trial(other)
             return decision
         # Only the reporting trial would pause, and the other seeds wait for it in vain.
         return decision if len(configuration.trials) == 1 else TrialScheduler.CONTINUE
@@ -200,9 +200,3 @@ class SchedulerState(Callback):
 
 def _key(trial: TuneTrial) -> str:
     return configuration_key(trial.config["case"]["assignment"])
-
-
-def _stop_waiting(tune_controller: Any, trial: TuneTrial) -> None:
-    """Stop a trial that may never have run; Tune's results need the folder it would have had."""
-    trial.init_local_path()
-    tune_controller.stop_trial(trial)

@@ -21,9 +21,6 @@ class Trial:
     status: str = "PENDING"
     config: dict = field(init=False)
 
-    def init_local_path(self):
-        """Make the trial's folder."""
-
     def __post_init__(self):
         self.config = {"case": {"assignment": {"algorithm.gamma": self.gamma}, "seed": self.seed}}
 
