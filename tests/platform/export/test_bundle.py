@@ -251,9 +251,7 @@ def test_weights_of_another_width(bundle):
 
 def test_an_experiment_with_a_key_of_an_earlier_version(bundle):
     def go_back(description):
-        resources = description["experiment"]["resources"]
-        del resources["max_concurrent"]
-        resources["max_concurrent_trials"] = 3
+        description["experiment"]["resources"] = {"max_concurrent_trials": 3}
 
     assert load_bundle(changed(bundle, go_back)).experiment.resources.max_concurrent == 3
 

@@ -74,10 +74,12 @@ def test_the_phase_changes_for_learner_and_runner_and_is_restored(build, tmp_pat
 
 
 def test_a_remote_runner_samples_with_the_learners_probabilities(build):
-    algorithm = build(**HALF, resources__env_runners=1)
+    # Updates too small to move a ratio: what is left is the difference between the processes.
+    settings = {"algorithm__learning_rate": 1e-7, "algorithm__schedule": "fixed"}
+    algorithm = build(**HALF, **settings, resources__env_runners=1)
     for _ in range(2):
         algorithm.train()
-        assert algorithm.iteration_metrics["policy/ratio_max"] < 10.0
+        assert algorithm.iteration_metrics["policy/ratio_max"] == pytest.approx(1.0, abs=1e-3)
     [rollout] = algorithm._sample()
     module = learner_module(algorithm)
     assert module.action_shape.split_inputs(rollout.dist_inputs).residual_on.all()
