@@ -357,7 +357,7 @@ class BatchEnv:
         base = state.base_slices[0].start
         sim.qpos[ids, base + 2] = robot.home_height
         sim.qpos[ids, state.joint_slices[0]] = state.default_pose.double()
-        state.forget_action(ids)
+        state.forget(ids)
         for term in self._at_start:
             term.func(state, ids, **term.params)
         for row, term in enumerate(self._repeated):

@@ -28,7 +28,7 @@ PHASES = [
 def at(*shares, contact=None):
     time = torch.tensor(shares) * PERIOD
     feet = SimpleNamespace(contact=torch.tensor(contact) if contact else None)
-    return SimpleNamespace(episode_time=time, num_envs=len(shares), feet=feet)
+    return SimpleNamespace(gait_time=time, num_envs=len(shares), feet=feet)
 
 
 def test_sine_and_stance():

@@ -13,13 +13,14 @@ from stridelab_envs.robots import get_robot
 from stridelab_envs.tasks import h1
 
 BLOCKS = {
-    "h1_walk": {"velocity_command": 3, "gait_clock": 2},
+    "h1_walk": {"velocity_command": 3},
     "h1_reach": {"wrist_command": 6, "wrist_error": 6},
     "h1_squat": {"height_command": 1, "height_error": 1},
     "h1_step": {"foot_error": 4},
 }
 """What each skill sees of its command: term and width."""
 PROPRIOCEPTION = {
+    "gait_clock": 2,
     "joint_pos": 19,
     "joint_vel": 19,
     "last_action": 19,
@@ -68,10 +69,10 @@ def test_layouts(make_h1, task_id):
     policy, critic = widths(layouts["policy"]), widths(layouts["critic"])
     assert list(policy.items()) == list(seen.items())
     assert list(critic.items()) == list((seen | EXTRAS | PRIVILEGED[task_id]).items())
-    # The block that all skills share: 63 numbers, last, in the same order.
+    # The block that all skills share: clock and 63 numbers, last, in the same order.
     block = sum(BLOCKS[task_id].values())
-    assert layouts["policy"]["joint_pos"].start == block
-    assert layouts["policy"]["projected_gravity"].stop == block + 63
+    assert layouts["policy"]["joint_pos"].start == block + 2
+    assert layouts["policy"]["projected_gravity"].stop == block + 65
 
 
 @each

@@ -8,6 +8,7 @@ import torch
 
 from stridelab_envs.errors import ConfigError
 from stridelab_envs.mdp import observations, randomization
+from stridelab_envs.mdp.gait import clock_sine
 
 
 @pytest.fixture
@@ -148,7 +149,8 @@ def recording(tmp_path):
     qpos[:, 2], qpos[:, 3] = 0.98, 1.0
     action = np.repeat(np.float32([[0.1], [0.2], [0.3]]), 19, axis=1)
     path = tmp_path / "states.npz"
-    np.savez(path, qpos=qpos, qvel=qvel, action=action)
+    gait_time = np.float32([0.0, 0.175, 10.675])  # a quarter of a gait, and 15 and a quarter
+    np.savez(path, qpos=qpos, qvel=qvel, action=action, gait_time=gait_time)
     return path
 
 
@@ -197,6 +199,23 @@ def test_a_recorded_action_goes_on(make_h1, recording):
     assert torch.equal(env.state.last_action, env.state.last_last_action)
 
 
+def test_the_gait_clock_goes_on(make_h1, recording):
+    start = {"recorded_state": {"file": str(recording), "share": 0.5}}
+    env = make_h1("h1_walk", {"randomization": start}, num_envs=40, quiet=False)
+    columns = env.layouts["critic"]["gait_clock"]
+    clock = env.reset()["critic"][:, columns]
+    quarter = env.sim.qpos[:, 0] >= 11.0
+    assert quarter.any()
+    expected = torch.where(quarter[:, None], torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(clock, expected, atol=1e-4, rtol=0.0)
+    env.step(torch.zeros(40, 19))
+    turned = torch.tensor(2.0 * math.pi * 0.02 / 0.7)
+    after = torch.where(quarter, turned.cos(), turned.sin())
+    torch.testing.assert_close(clock_sine(env.state, 0.7), after, atol=1e-4, rtol=0.0)
+    env.state.forget(torch.arange(40))
+    assert (env.state.gait_offset == 0.0).all()
+
+
 def refusal(env, path):
     with pytest.raises(ConfigError) as error:
         randomization.recorded_state(env.state, torch.arange(1), file=str(path), share=1.0)
@@ -211,7 +230,7 @@ def test_states_of_another_robot(make_biped, recording):
 
 
 def save(path, qpos, qvel, action):
-    np.savez(path, qpos=qpos, qvel=qvel, action=action)
+    np.savez(path, qpos=qpos, qvel=qvel, action=action, gait_time=np.zeros(len(action)))
 
 
 DAMAGE = {
@@ -222,6 +241,9 @@ DAMAGE = {
     "other arrays": lambda path, _: np.savez(path, qpos=np.zeros((1, 26))),
     "one array": lambda path, _: np.save(path.open("wb"), np.zeros((1, 26))),
     "no action": lambda path, _: np.savez(path, qpos=np.zeros((2, 26)), qvel=np.zeros((2, 25))),
+    "no clock": lambda path, _: np.savez(
+        path, qpos=np.zeros((2, 26)), qvel=np.zeros((2, 25)), action=np.zeros((2, 19))
+    ),
     "words": lambda path, _: save(path, np.array(["a"]), np.array(["b"]), np.array(["c"])),
     "no rows": lambda path, _: save(path, *(np.zeros((0, size)) for size in (26, 25, 19))),
     "a row": lambda path, _: save(path, *(np.zeros(size) for size in (26, 25, 19))),

@@ -21,7 +21,7 @@ BOTH_STAND = 0.1
 
 def clock_sine(state: State, period: float) -> Tensor:
     """Sine of the gait phase, which has the given ``period`` [s], ``(num_envs,)``."""
-    return torch.sin(2.0 * math.pi / period * state.episode_time)
+    return torch.sin(2.0 * math.pi / period * state.gait_time)
 
 
 def meant_to_stand(state: State, period: float) -> Tensor:

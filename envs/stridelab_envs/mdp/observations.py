@@ -124,7 +124,7 @@ def gait_clock(state: State, frequency: float) -> Tensor:
 
     In the mirror it is half a cycle ahead: the other foot's turn.
     """
-    phase = 2.0 * math.pi * frequency * state.episode_time
+    phase = 2.0 * math.pi * frequency * state.gait_time
     return torch.stack([torch.sin(phase), torch.cos(phase)], dim=1)
 
 

@@ -73,10 +73,11 @@ def payload(state: State, ids: Tensor, body: str, low: float, high: float) -> No
 def recorded_state(state: State, ids: Tensor, file: str, share: float) -> None:
     """Start a ``share`` of the episodes in a state recorded before, for example under other skills.
 
-    ``file`` is an ``.npz`` with ``qpos (n, nq)``, ``qvel (n, nv)`` and the ``action (n, joints)``
-    that was executed last; a relative path starts at the folder of this package's tasks.
+    ``file`` is an ``.npz`` with ``qpos (n, nq)``, ``qvel (n, nv)``, the ``action (n, joints)`` that
+    was executed last and the gait clock's ``gait_time (n,)`` [s]; a relative path starts at the
+    folder of this package's tasks.
     """
-    qpos, qvel, action = _recording(file)
+    qpos, qvel, action, gait_time = _recording(file)
     here = (state.sim.qpos, state.sim.qvel, state.action)
     if any(a.shape[1] != b.shape[1] for a, b in zip((qpos, qvel, action), here, strict=True)):
         raise ConfigError(_FILE, f"{file} holds states of another robot")
@@ -85,24 +86,26 @@ def recorded_state(state: State, ids: Tensor, file: str, share: float) -> None:
     state.sim.qpos[chosen] = qpos[rows]
     state.sim.qvel[chosen] = qvel[rows]
     state.action[chosen] = action[rows]
+    state.gait_offset[chosen] = gait_time[rows]
 
 
 @cache
-def _recording(file: str) -> tuple[Tensor, Tensor, Tensor]:
+def _recording(file: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     path = Path(__file__).parents[1] / "tasks" / file  # an absolute path stays as it is
     try:
         with np.load(path) as arrays:
             qpos = torch.from_numpy(arrays["qpos"].astype(np.float64))
             qvel = torch.from_numpy(arrays["qvel"].astype(np.float64))
             action = torch.from_numpy(arrays["action"].astype(np.float32))
-        readable = qpos.dim() == qvel.dim() == action.dim() == 2
-        readable = readable and 0 < len(qpos) == len(qvel) == len(action)
+            gait_time = torch.from_numpy(arrays["gait_time"].astype(np.float32))
+        readable = qpos.dim() == qvel.dim() == action.dim() == 2 and gait_time.dim() == 1
+        readable = readable and 0 < len(qpos) == len(qvel) == len(action) == len(gait_time)
     except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile):
         readable = False
     if not readable:
-        what = f"{path} is not an .npz with qpos, qvel and action, a row for each state"
+        what = f"{path} is not an .npz with qpos, qvel, action and gait_time for each state"
         raise ConfigError(_FILE, what)
-    return qpos, qvel, action
+    return qpos, qvel, action, gait_time
 
 
 def _between(state: State, ids: Tensor, low: float, high: float) -> Tensor:

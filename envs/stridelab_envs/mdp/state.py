@@ -37,6 +37,7 @@ _REMEMBERED = (
     "foot_lift",
     "_lift_from",
     "episode_step",
+    "gait_offset",
 )
 """Tensors that are carried from step to step."""
 _PARTS = ("feet", "actuators", "push")
@@ -127,6 +128,8 @@ class State:
         """What the policy is asked to do, by name; the environment fills and advances them."""
         self.episode_step = torch.zeros(count, dtype=torch.long)
         """Control steps since the start of the episode, ``(num_envs,)``."""
+        self.gait_offset = torch.zeros(count)
+        """What the gait clock showed when the episode began [s], ``(num_envs,)``."""
         self.feet = FeetTracker(
             count,
             len(robot.feet),
@@ -164,13 +167,15 @@ class State:
         self.sim.velocity_written()
         self._cache.clear()
 
-    def forget_action(self, ids: Tensor) -> None:
-        """Let no action have come before the episodes that begin in environments ``ids (k,)``.
+    def forget(self, ids: Tensor) -> None:
+        """Let nothing have come before the episodes that begin in environments ``ids (k,)``.
 
-        What puts robots into states they had while moving may then write ``action``.
+        What puts robots into states they had while moving may then write ``action`` and
+        ``gait_offset``.
         """
         # Out of place: the tensor may be referred to by a caller.
         self.action = self.action.index_fill(0, ids, 0.0)
+        self.gait_offset[ids] = 0.0
 
     def reset(self, ids: Tensor) -> None:
         """Start a new episode for environments ``ids (k,)``; physics is reset already."""
@@ -373,6 +378,11 @@ class State:
     def episode_time(self) -> Tensor:
         """Time since the start of the episode [s], ``(num_envs,)``."""
         return self.once("episode_time", lambda: self.episode_step * self.dt)
+
+    @property
+    def gait_time(self) -> Tensor:
+        """What the gait clock shows [s], ``(num_envs,)``."""
+        return self.once("gait_time", lambda: self.episode_time + self.gait_offset)
 
     def joint_ids(self, names: tuple[str, ...]) -> list[int]:
         """Return the places of joints or joint groups ``names`` in a joint vector.

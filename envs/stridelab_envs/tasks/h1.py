@@ -44,6 +44,8 @@ WRIST_RANGES = {
 VELOCITY_RANGES = {"lin_vel_x": [-1.0, 1.0], "lin_vel_y": [-1.0, 1.0], "ang_vel_z": [-1.0, 1.0]}
 HEIGHT_RANGE = {"height": [0.65, 1.03]}
 FOOT_RANGES = {"dx": [-0.25, 0.25], "dy": [-0.25, 0.25], "foot": [-1.0, 1.0]}
+GAIT_PERIOD = 0.7
+"""Of a cycle of two steps [s]."""
 
 
 def base_settings(**changes: Any) -> dict[str, Any]:
@@ -71,10 +73,14 @@ def base_settings(**changes: Any) -> dict[str, Any]:
 def observations(
     block: Mapping[str, ObservationTerm], privileged: Mapping[str, ObservationTerm]
 ) -> dict[str, dict[str, ObservationTerm]]:
-    """Return the groups: ``block`` and proprioception, noisy; the same and more, clean."""
+    """Return the groups: ``block``, clock and proprioception, noisy; the same and more, clean.
+
+    All skills see the gait clock: one that takes over from a walking robot has to step in time.
+    """
+    policy = {**block, "gait_clock": gait_clock(), **proprioception()}
     clean = {
         name: ObservationTerm(func=term.func, params=term.params, scale=term.scale)
-        for name, term in {**block, **proprioception()}.items()
+        for name, term in policy.items()
     }
     critic = {
         **clean,
@@ -86,11 +92,16 @@ def observations(
         "torso_mass": ObservationTerm(func=obs.body_mass, params={"body": "torso"}, scale=1 / 30),
         **privileged,
     }
-    return {"policy": {**block, **proprioception()}, "critic": critic}
+    return {"policy": policy, "critic": critic}
+
+
+def gait_clock() -> ObservationTerm:
+    """Return the clock that walking keeps time with."""
+    return ObservationTerm(func=obs.gait_clock, params={"frequency": 1.0 / GAIT_PERIOD})
 
 
 def proprioception() -> dict[str, ObservationTerm]:
-    """Return the 63 numbers every skill sees after its command block.
+    """Return the 63 numbers every skill sees after its command block and the clock.
 
     The noise is uniform; about the standard deviations of the published Gaussian one, 0.03 rad for
     example, are its half-widths.

@@ -9,10 +9,7 @@ from stridelab_envs.mdp.terms import CommandTerm, ObservationTerm, RewardTerm, S
 from stridelab_envs.tasks import h1
 from stridelab_envs.tasks.config import TaskConfig
 
-GAIT_PERIOD = 0.7
-"""Of a cycle of two steps [s]."""
-
-_GAIT = {"period": GAIT_PERIOD, "amplitude": 0.3, "joints": h1.LEGS}
+_GAIT = {"period": h1.GAIT_PERIOD, "amplitude": 0.3, "joints": h1.LEGS}
 _COMMAND = {"command": "velocity"}
 
 
@@ -37,12 +34,7 @@ def h1_walk() -> TaskConfig:
             )
         },
         observations=h1.observations(
-            {
-                "velocity_command": ObservationTerm(func=obs.command, params={"name": "velocity"}),
-                "gait_clock": ObservationTerm(
-                    func=obs.gait_clock, params={"frequency": 1.0 / GAIT_PERIOD}
-                ),
-            },
+            {"velocity_command": ObservationTerm(func=obs.command, params={"name": "velocity"})},
             {"mean_velocity": ObservationTerm(func=obs.mean_velocity, params={"name": "velocity"})},
         ),
         rewards={
@@ -61,7 +53,7 @@ def h1_walk() -> TaskConfig:
                 func=gait.reference_tracking, weight=2.2, params={**_GAIT, "group": "legs"}
             ),
             "contact_schedule": RewardTerm(
-                func=gait.contact_schedule, weight=1.0, params={"period": GAIT_PERIOD}
+                func=gait.contact_schedule, weight=1.0, params={"period": h1.GAIT_PERIOD}
             ),
             "upper_body": RewardTerm(
                 func=rewards.joint_deviation, weight=0.5, params={"group": "arms", "sharpness": 4.0}

@@ -62,7 +62,8 @@ class Recorder:
         qpos = env.sim.qpos.clone()
         base = env.state.base_slices[0].start
         qpos[:, base : base + 2] = 0.0
-        states = torch.cat([qpos, env.sim.qvel, env.state.action], dim=1)
+        times = env.state.gait_time[:, None]
+        states = torch.cat([qpos, env.sim.qvel, env.state.action, times], dim=1)
         self._waiting.append((states, active.clone(), handing_over & ~fell))
         if len(self._waiting) > self._survive:
             states, skill, standing = self._waiting.popleft()
@@ -70,10 +71,11 @@ class Recorder:
                 kept.append(states[(skill == index) & standing])
 
     def write(self, path: Path, env: BatchEnv, count: int, seed: int) -> None:
-        """Write ``count`` states of each skill: ``qpos``, ``qvel``, ``action`` and ``skill``.
+        """Write ``count`` states of each skill.
 
-        They are float32. ``action`` is the one just executed, which the robot still holds when it
-        is taken over.
+        ``qpos``, ``qvel``, ``action``, ``gait_time`` are float32, ``skill`` numbers the skill.
+        ``action`` is the one just executed, which the robot still holds when it is taken over;
+        ``gait_time`` is what the gait clock shows then [s].
         """
         generator = torch.Generator().manual_seed(seed)
         rows, labels = [], []
@@ -89,7 +91,8 @@ class Recorder:
                 stream,
                 qpos=array[:, :nq],
                 qvel=array[:, nq : nq + nv],
-                action=array[:, nq + nv :],
+                action=array[:, nq + nv : -1],
+                gait_time=array[:, -1],
                 skill=np.array(labels, dtype=np.int8),
             )
 

@@ -14,6 +14,7 @@ from stridelab.experiment.sections import Integer, Section
 from stridelab.export.bundle import Policy, load_bundle
 from stridelab_envs.batch_env import BatchEnv
 from stridelab_envs.errors import UserError
+from stridelab_envs.mdp.terms import ObservationTerm
 from stridelab_envs.registry import get_task
 from stridelab_envs.tasks.config import TaskConfig
 
@@ -86,10 +87,16 @@ class SkillSet:
                 name: replace(term, params={**term.params, "resampling_time": [turn, turn]})
                 for name, term in commands.items()
             },
-            observations={name: task.observations["policy"] for name, task in tasks.items()},
+            observations={skill.name: _seen(skill) for skill in self.skills},
             rewards={},
             metrics={},
         )
+
+
+def _seen(skill: Skill) -> dict[str, ObservationTerm]:
+    """Return what a skill looks at; its task may show more than when it was trained."""
+    offered = skill.task.observations["policy"]
+    return {name: offered[name] for name in skill.observation if name in offered}
 
 
 class _Entry(Section):

@@ -144,6 +144,7 @@ class FakeEnv:
         self.sim.qpos[:] = torch.tensor([[step, 7.0, 8.0, 9.0, robot] for robot in range(3)])
         self.sim.qvel[:] = torch.tensor([[-step, 0.5]])
         self.state.action = torch.full((3, 1), step / 10)
+        self.state.gait_time = torch.full((3,), step / 50)
 
 
 def record(recorder, handing_over, skills, steps, fell=None):
@@ -181,8 +182,8 @@ class TestRecorder:
         loaded, kept = rows(tmp_path / "states.npz")
         # What has not stood its test when time is over is left out.
         assert kept == [(2, 1, 1), (7, 2, 1), (11, 0, 0)]
-        assert loaded.keys() == {"qpos", "qvel", "action", "skill"}
-        for name in ("qpos", "qvel", "action"):
+        assert loaded.keys() == {"qpos", "qvel", "action", "gait_time", "skill"}
+        for name in ("qpos", "qvel", "action", "gait_time"):
             assert loaded[name].dtype == np.float32
         assert loaded["skill"].dtype == np.int8
         # At the origin, and else as they were.
@@ -191,6 +192,7 @@ class TestRecorder:
         assert (loaded["qvel"][:, 0] == -loaded["qpos"][:, 0]).all()
         assert (loaded["qvel"][:, 1] == 0.5).all()
         np.testing.assert_allclose(loaded["action"][:, 0], loaded["qpos"][:, 0] / 10)
+        np.testing.assert_allclose(loaded["gait_time"], loaded["qpos"][:, 0] / 50)
         assert [path.name for path in tmp_path.iterdir()] == ["states.npz"]
 
     def test_a_number_of_each_skill_drawn_by_seed(self, tmp_path):

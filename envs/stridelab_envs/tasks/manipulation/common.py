@@ -25,7 +25,6 @@ from stridelab_envs.mdp.terms import (
 )
 from stridelab_envs.tasks import h1
 from stridelab_envs.tasks.config import TaskConfig
-from stridelab_envs.tasks.h1_walk import GAIT_PERIOD
 
 GOAL = {"command": "goal"}
 """Parameters of every term that looks at the goal."""
@@ -178,7 +177,7 @@ def _skill_state() -> dict[str, ObservationTerm]:
     """Return all that skills look at besides their commands, without noise."""
     return {
         **{name: replace(term, noise=0.0) for name, term in h1.proprioception().items()},
-        "gait_clock": ObservationTerm(func=obs.gait_clock, params={"frequency": 1.0 / GAIT_PERIOD}),
+        "gait_clock": h1.gait_clock(),
         "wrist_pos": ObservationTerm(func=obs.wrist_pos),
         "base_height": ObservationTerm(func=obs.base_height),
         "foot_pos": ObservationTerm(func=obs.foot_pos),
