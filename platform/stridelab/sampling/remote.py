@@ -155,8 +155,8 @@ class RemoteSampler:
         if isinstance(answer, _Failure):
             self._restart(runner)
             self._note(runner, answer)
-        else:  # the process has ended, and Ray is starting another one
-            self._note(runner, _Failure(" ".join(str(answer).split())))
+        else:  # Ray is starting another one
+            self._note(runner, _Failure(f"its process was lost: {_line(str(answer))}"))
 
     def _restart(self, runner: int) -> None:
         self._manager.set_actor_state(runner, healthy=False)
@@ -189,6 +189,10 @@ def _sample(
     except UserError as error:
         return _Failure(str(error), is_user_error=True)
     except Exception as error:
-        summary = " ".join(f"{type(error).__name__}: {error}".split())
+        summary = _line(f"{type(error).__name__}: {error}")
         return _Failure(summary, traceback.format_exc().rstrip())
     return rollout
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
