@@ -8,6 +8,8 @@ import pytest
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray runs workers at niceness 15: on a machine that is busy with something else none would start.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 TINY = {
     "name": "tiny",

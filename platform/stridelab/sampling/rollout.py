@@ -36,6 +36,8 @@ class Rollout:
     ``(H - 1, N, size)``; left out where the receiver holds them (:class:`PastFrames`)."""
     episodes: dict[str, Tensor] = field(default_factory=dict)
     """One value for each episode that ended, ``(num_ended,)``; see ``Step.log``."""
+    curriculum: dict[str, float] = field(default_factory=dict)
+    """How far each curriculum of the source has come, 0 to 1."""
     sim_failures: int = 0
     """Simulations restarted because physics failed."""
     seconds: float = 0.0

@@ -60,6 +60,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         self._obs: dict[str, Tensor] = {}
         self._past: dict[str, Tensor] = {}
         self._module_state: dict[str, Tensor] = {}
+        self._has_begun = False
         if holds_envs:
             self.make_env()
             self._spaces = (observation_space(self._env), action_space(self._env))
@@ -116,16 +117,27 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         }
 
     @torch.no_grad()
-    def sample(self, *, held: Mapping[str, int] | None = None, **kwargs: Any) -> Rollout:
+    def sample(
+        self,
+        *,
+        held: Mapping[str, int] | None = None,
+        curriculum: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> Rollout:
         """Step every environment ``rollout_fragment_length`` times with sampled actions.
 
         Args:
             held: Sources and numbers of rollouts whose last frames the caller holds: the past is
                 not brought again.
+            curriculum: How far curricula have come, for a runner that has begun in the midst of a
+                training; others go by their own.
             kwargs: What else RLlib may pass.
         """
         start = time.perf_counter()
         env, module = self._env, self.module
+        if curriculum and not self._has_begun:
+            env.set_curriculum(curriculum)
+        self._has_begun = True
         failures_before = env.sim.failures
         dist_cls = module.get_exploration_action_dist_cls()
         record = Recorder(env, self.num_steps, self._obs, self._past)
@@ -148,6 +160,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
         self._obs, self._past = step.obs, record.past()
         self._number += 1
         rollout.source, rollout.number = self._source, self._number
+        rollout.curriculum = env.get_curriculum()
         rollout.sim_failures = env.sim.failures - failures_before
         rollout.seconds = time.perf_counter() - start
         return rollout
@@ -193,6 +206,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             self._obs, self._past = state["obs"], state["past"]
             self._module_state = state["module_state"]
             self._begin_source()
+            self._has_begun = True
             torch.set_rng_state(state["torch_rng"])
 
     def get_curriculum(self) -> dict[str, float]:

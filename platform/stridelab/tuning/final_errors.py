@@ -9,6 +9,7 @@ from typing import Any
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
+from stridelab.sampling.remote import RunnerError
 from stridelab_envs.errors import UserError
 
 
@@ -22,7 +23,7 @@ def is_final(error: BaseException | None) -> bool:
         error = error.args[0]
     if isinstance(error, RayTaskError):
         error = error.cause
-    return isinstance(error, UserError)
+    return isinstance(error, UserError | RunnerError)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.tune.experiment import Trial
 
+from stridelab.sampling.remote import RunnerError
 from stridelab.tuning.final_errors import final_errors, is_final
 from stridelab_envs.errors import ConfigError, UserError
 
@@ -28,7 +29,7 @@ def _task_error(cause):
     return RayTaskError("train", "Traceback ...", pickle.loads(pickle.dumps(cause)))
 
 
-@pytest.mark.parametrize("cause", [MISTAKE, UserError("no such robot")])
+@pytest.mark.parametrize("cause", [MISTAKE, UserError("no such robot"), RunnerError("runner 1")])
 def test_mistakes_are_final_in_a_call_and_in_the_making(cause):
     assert is_final(raised(cause))
     assert is_final(raised_in_setup(cause))

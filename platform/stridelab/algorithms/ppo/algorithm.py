@@ -15,6 +15,7 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
 
+from stridelab.sampling.remote import RemoteSampler
 from stridelab.sampling.rollout import PastFrames, Rollout, concatenate
 
 _STATE = "stridelab"
@@ -32,7 +33,14 @@ class PPO(RLlibPPO):
         self.env_steps = 0
         self.iteration_metrics: dict[str, float] = {}
         self._past_frames = PastFrames()
+        self._curriculum: dict[str, float] = {}
         super().setup(config)
+        self._remote = RemoteSampler(
+            self.env_runner_group,
+            lambda: self.restore_env_runners(self.env_runner_group),
+            patience_s=self.config.runner_patience_s,
+            timeout_s=self.config.sample_timeout_s,
+        )
 
     @classmethod
     def get_default_config(cls) -> AlgorithmConfig:
@@ -88,14 +96,19 @@ class PPO(RLlibPPO):
         group, held = self.env_runner_group, self._past_frames.held
         if group.num_remote_workers() == 0:
             return [group.local_env_runner.sample(held=held)]
-        rollouts: list[Rollout] = group.foreach_env_runner(
-            lambda runner: runner.sample(held=held),
-            local_env_runner=False,
-            timeout_seconds=self.config.sample_timeout_s,
-        )
-        if not rollouts:
-            raise RuntimeError("no environment runner returned a rollout")
+        rollouts = self._remote.sample(held, self._curriculum)
+        self._curriculum = _mean([rollout.curriculum for rollout in rollouts])
         return rollouts
+
+    def restore_env_runners(self, env_runner_group: Any) -> list[int]:
+        """Take back runners that have started again, with the weights of now.
+
+        RLlib calls this before each iteration.
+        """
+        if not self._remote.probe():
+            return []
+        restored: list[int] = super().restore_env_runners(env_runner_group)
+        return restored
 
     def restore_learner(self, path: str) -> None:
         """Go on with the networks, normaliser and optimiser of a checkpoint, in new environments.
@@ -114,10 +127,11 @@ class PPO(RLlibPPO):
     def get_curriculum(self) -> dict[str, float]:
         """Return how far curricula have come, 0 to 1, as the mean over the runners."""
         found = self._foreach_sampler(lambda runner: runner.get_curriculum())
-        return {name: sum(one[name] for one in found) / len(found) for name in found[0]}
+        return _mean(found) if found else self._curriculum  # none while all start again
 
     def set_curriculum(self, progress: dict[str, float]) -> None:
         """Let curricula go on from where they had come elsewhere."""
+        self._curriculum = progress
         self._foreach_sampler(lambda runner: runner.set_curriculum(progress))
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -149,8 +163,14 @@ class PPO(RLlibPPO):
         """Call ``function`` with each runner that has environments."""
         group = self.env_runner_group
         remote = group.num_remote_workers() > 0
-        found: list[Any] = group.foreach_env_runner(function, local_env_runner=not remote)
+        found: list[Any] = group.foreach_env_runner(
+            function, local_env_runner=not remote, timeout_seconds=self.config.sample_timeout_s
+        )
         return found
+
+
+def _mean(found: list[dict[str, float]]) -> dict[str, float]:
+    return {name: sum(one[name] for one in found) / len(found) for name in found[0]}
 
 
 def _set_env_state(state: dict[str, Any], runner: Any) -> None:

@@ -40,6 +40,8 @@ class PPOConfig(RLlibPPOConfig):
         self.settings = AlgorithmSection()
         self.total_env_steps: int | None = None
         self.mirror: TaskMirror | None = None
+        self.runner_patience_s = 30.0
+        """Time after which a runner may count as hanging, when others are ready [s]."""
 
     def get_default_learner_class(self) -> Any:
         """Return the learner that takes rollouts."""
@@ -106,7 +108,13 @@ def build_config(
         minibatch_size=batch // settings.num_minibatches,
         use_kl_loss=False,
     )
-    config.fault_tolerance(restart_failed_env_runners=True, delay_between_env_runner_restarts_s=2.0)
+    config.fault_tolerance(
+        restart_failed_env_runners=True,
+        delay_between_env_runner_restarts_s=2.0,
+        # Iterations go on with the others while a runner starts again.
+        env_runner_health_probe_timeout_s=0.0,
+        env_runner_restore_timeout_s=60.0,
+    )
     config.rl_module(rl_module_spec=module_spec(experiment.model, task))
     config.reporting(min_time_s_per_iteration=None, min_train_timesteps_per_iteration=0)
     return config
