@@ -340,3 +340,34 @@ class TestCurriculum:
         for _ in range(4):
             command.tick(made)
         assert command.progress == pytest.approx(0.02)
+
+
+class TestByHand:
+    def test_it_holds_through_draws_and_episodes(self):
+        made = state()
+        command = plain(made)
+        told = torch.tensor([2.0, 0.5, -0.15])
+        command.give(made, told)
+        for _ in range(400):  # longer than the longest time a command is held
+            command.tick(made)
+            command.advance(made)
+            torch.testing.assert_close(command.value, told.expand(2, 3))
+        command.reset(made, torch.tensor([1]))
+        torch.testing.assert_close(command.value, told.expand(2, 3))
+
+    def test_what_is_told_is_a_copy(self):
+        made = state()
+        command = plain(made)
+        told = torch.tensor([2.0, 0.5, -0.15])
+        command.give(made, told)
+        told.zero_()
+        command.reset(made, all_of(made))
+        assert command.value[0, 0] == 2.0
+
+    def test_none_draws_again(self):
+        made = state()
+        command = plain(made)
+        command.give(made, torch.tensor([2.0, 0.5, -0.15]))
+        command.give(made, None)
+        assert command.value[0, 0] != 2.0
+        assert command.value[0, 0] != command.value[1, 0]

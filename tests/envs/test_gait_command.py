@@ -251,3 +251,17 @@ def test_a_saved_command_goes_on_alike():
     assert result.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(result[name], value, rtol=0, atol=0, equal_nan=True, msg=name)
+
+
+def test_a_command_by_hand_knows_no_pauses():
+    state = make_state(3)
+    command = make_command(state)
+    told = torch.tensor([0.6, 0.0, -0.2])
+    command.give(state, told)
+    for _ in range(STEPS - 1):
+        make_step(command, state)
+        torch.testing.assert_close(command.value, told.expand(3, 3))
+    assert not command.standing.any()
+    command.give(state, torch.zeros(3))
+    assert command.standing.all()
+    assert (command.phase == 0.0).all()

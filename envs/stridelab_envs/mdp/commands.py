@@ -32,6 +32,9 @@ class Command:
         resampling_time: Shortest and longest time [s] a command is held.
     """
 
+    can_be_given = True
+    """Whether :meth:`give` makes sense in the middle of an episode."""
+
     def __init__(self, state: State, *, ranges: Ranges, resampling_time: Sequence[float]) -> None:
         for name, bounds in {**ranges, "resampling_time": resampling_time}.items():
             if len(bounds) != 2 or not bounds[0] <= bounds[1]:
@@ -48,6 +51,8 @@ class Command:
         """Time until the next draw [s], ``(num_envs,)``."""
         self.progress = 1.0
         """How far a curriculum has come, from the start (0) to the final ranges (1)."""
+        self.given: Tensor | None = None
+        """What every draw yields while somebody commands by hand, ``(len(names),)``."""
         self.generator = state.generator
         self._dt = state.dt
 
@@ -91,8 +96,15 @@ class Command:
         self.time_left[ids] = (seconds / state.dt).round().clamp(min=1.0) * state.dt
         self.value[ids] = self.sample(unit[:, :-1])
 
+    def give(self, state: State, value: Tensor | None) -> None:
+        """Command by hand: ``value (len(names),)`` everywhere from now on; None draws again."""
+        self.given = None if value is None else value.clone()
+        self.draw(state, torch.arange(state.num_envs))
+
     def sample(self, unit: Tensor) -> Tensor:
         """Return commands for uniform draws ``unit (k, len(names))`` in [0, 1)."""
+        if self.given is not None:
+            return self.given.expand_as(unit)
         return self.low + (self.high - self.low) * unit
 
     def get_state(self) -> dict[str, Any]:
@@ -116,6 +128,8 @@ class ExternalCommand(Command):
         state: The robots that are driven.
         ranges: As of :class:`Command`; they name the columns.
     """
+
+    can_be_given = False
 
     def __init__(self, state: State, *, ranges: Ranges) -> None:
         super().__init__(state, ranges=ranges, resampling_time=FOREVER)

@@ -168,7 +168,7 @@ class GaitCommand(VelocityCommand):
         going_on = segment < self._ends.shape[1]
         ids, segment = ids[going_on], segment[going_on]
         unit = torch.rand(ids.numel(), len(self.names), generator=self.generator)
-        stand = (segment % 2 == 1).unsqueeze(1)
+        stand = (segment % 2 == 1).unsqueeze(1) & (self.given is None)
         self.value[ids] = self.sample(unit).masked_fill(stand, 0.0)
         self._segment_end[ids] = self._ends[ids, segment]
         self.time_left[ids] = (self._segment_end[ids] - self._elapsed[ids]) * state.dt

@@ -101,6 +101,8 @@ class ManipulationGoal(Command):
         ranges: What is drawn for each episode, as of :class:`Manipulation`, all tasks together.
     """
 
+    can_be_given = False  # things are put in their places when an episode starts
+
     def __init__(self, state: State, *, tasks: Sequence[Manipulation], ranges: Ranges) -> None:
         super().__init__(state, ranges=ranges, resampling_time=FOREVER)
         self._tasks = tuple(tasks)

@@ -45,9 +45,10 @@ def available_cores() -> int:
 class Simulation:
     """``num_envs`` simulations of one model; fields are read as float32 tensors.
 
-    State fields (``qpos``, ``qvel``, ``ctrl``, ``mocap_pos``) are live float64 views of MuJoCo's
-    own rows, written in place. Derived fields (``xpos``, ``sensordata``, ...) are current after
-    :meth:`step`: positions and velocities at the new state, forces from the last substep.
+    State fields (``time``, ``qpos``, ``qvel``, ``ctrl``, ``mocap_pos``, ``xfrc_applied``) are live
+    float64 views of MuJoCo's own rows, written in place. Derived fields (``xpos``, ``sensordata``,
+    ...) are current after :meth:`step`: positions and velocities at the new state, forces from the
+    last substep.
 
     Args:
         model: The compiled model; its ``opt.timestep`` is the physics step [s].
@@ -80,6 +81,10 @@ class Simulation:
         self.qvel = torch.from_numpy(self.batch.bind("qvel"))
         self.ctrl = torch.from_numpy(self.batch.bind("ctrl"))
         self.mocap_pos = torch.from_numpy(self.batch.bind("mocap_pos"))
+        self.time = torch.from_numpy(self.batch.bind("time"))
+        self.xfrc_applied = torch.from_numpy(self.batch.bind("xfrc_applied"))
+        """Force [N] and torque [N m] on each body, world frame, ``(num_envs, nbody, 6)``; they act
+        until they are written again or the simulation is reset."""
         self._before_qpos = self.qpos.clone()
         self._before_qvel = self.qvel.clone()
         self._model_fields: dict[str, Tensor] = {}

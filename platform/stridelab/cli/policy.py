@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from pathlib import Path
@@ -32,12 +33,20 @@ def find_policy(name: str, uri: str | None) -> Policy:
     """
     from stridelab.export.bundle import load_bundle
 
+    quiet_ray()
     run = find_run(name, uri)
     if run is None:
         return load_bundle(Path(name))
     from stridelab.tracking.runs import download_artifacts
 
     return load_bundle(download_artifacts(*run, "policy"))
+
+
+def quiet_ray() -> None:
+    """Spare users RLlib's warnings of what it does itself; Ray's import sets the level anew."""
+    import ray
+
+    logging.getLogger(ray.__name__).setLevel(logging.ERROR)
 
 
 def find_run(name: str, uri: str | None) -> tuple[str, str] | None:

@@ -21,7 +21,14 @@ from stridelab.evaluation.frames import Frame, caption, grid_shape, mp4_writer, 
 from stridelab.evaluation.overlay import VELOCITY_COLOUR, EnvOverlay, RewardStrip, add_marks
 from stridelab_envs.errors import UserError, unknown_name
 
-__all__ = ["SceneSource", "VideoRecorder", "forward_velocity", "open_renderer", "write_mp4"]
+__all__ = [
+    "SceneSource",
+    "VideoRecorder",
+    "forward_velocity",
+    "framing_camera",
+    "open_renderer",
+    "write_mp4",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +112,7 @@ class VideoRecorder:
         self._overlay = overlay
         strip_size = columns * tile_size[0], round(_STRIP * rows * tile_size[1]) // 2 * 2
         self._strip = RewardStrip(*strip_size, fps)
-        self._cameras = [_new_camera(source.model, self._body) for _ in indices]
+        self._cameras = [framing_camera(source.model, self._body) for _ in indices]
         self._stack = ExitStack()
         self._write: Callable[[Frame], None] | None = None
         self._calls = 0
@@ -245,8 +252,8 @@ def _tracked_body(model: mujoco.MjModel, name: str | None) -> int:
     return int(model.jnt_bodyid[free[0]]) if free.size else min(1, model.nbody - 1)
 
 
-def _new_camera(model: mujoco.MjModel, body: int) -> mujoco.MjvCamera:
-    """Return a camera at a distance that fits the robot, looking at its initial place."""
+def framing_camera(model: mujoco.MjModel, body: int) -> mujoco.MjvCamera:
+    """Return a camera at a distance that fits the robot ``body``, looking at its initial place."""
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     camera = mujoco.MjvCamera()

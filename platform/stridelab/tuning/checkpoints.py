@@ -45,6 +45,19 @@ def kept(checkpoint: tune.Checkpoint) -> tune.Checkpoint:
     return checkpoint
 
 
+def newest_whole(folder: Path) -> Path | None:
+    """Return the whole checkpoint in ``folder``, at any depth, that was written last."""
+    local = fs.LocalFileSystem()
+    try:
+        records = [(path.stat().st_mtime_ns, path.parent) for path in folder.rglob(RECORD)]
+    except FileNotFoundError:  # Tune deletes old ones while we look
+        return None
+    for _, path in sorted(records, reverse=True):
+        if _is_whole(local, str(path)):
+            return path
+    return None
+
+
 def _is_whole(filesystem: fs.FileSystem, path: str) -> bool:
     """Say whether all files are there, in full."""
     try:

@@ -190,10 +190,22 @@ class TestPolicy:
         assert "runs/mlflow.db" in refused(*command, RUN_ID)
 
 
-@pytest.mark.parametrize("options", [(), ("--video", "film.mp4", "--viewer")])
+@pytest.mark.parametrize(
+    "options", [(), ("--video", "film.mp4", "--viewer"), ("--web", "--viewer")]
+)
 def test_play_without_saying_how(refused, tiny_bundle, options):
     message = refused("play", tiny_bundle, *options)
-    assert message == "say how to look: --video FILE or --viewer"
+    assert message == "say how to look: --video FILE, --web or --viewer"
+
+
+def test_play_follows_in_live_viewers_only(refused, tiny_bundle):
+    message = refused("play", tiny_bundle, "--video", "film.mp4", "--follow")
+    assert message == "--follow and --gamepad need --web or --viewer"
+
+
+def test_play_follows_checkpoints(refused, tmp_path):
+    message = refused("play", tmp_path, "--web", "--follow")
+    assert message.startswith(f"{tmp_path}: holds no whole checkpoint yet")
 
 
 def test_no_store_to_look_at(refused):

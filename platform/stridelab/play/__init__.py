@@ -1,0 +1,1 @@
+"""Playing with a policy live: commands by hand, pushes, pauses, newer checkpoints."""
