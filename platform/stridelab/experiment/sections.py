@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from stridelab.experiment.durations import duration_s
+from stridelab.experiment.imitation_section import ImitationSection
 from stridelab.experiment.installed import ALGORITHMS, MODULES, installed_section, is_installed
 from stridelab.experiment.messages import CHOICE, nearest, not_listed, show
 from stridelab.experiment.section import Integer, Section, Width
@@ -352,6 +353,9 @@ class AlgorithmSection(Section):
         default=1.0, gt=0.0, description="Largest norm of the gradient; longer ones are shortened."
     )
     symmetry: SymmetrySection = SymmetrySection()
+    imitation: ImitationSection | None = Field(
+        default=None, description="Learn from a trained policy too, less and less."
+    )
     precision: Literal["fp32", "bf16"] = Field(
         default="bf16", description="Number format of matrix products in learning."
     )

@@ -109,6 +109,7 @@ def batch_arguments(batch):
         batch.returns,
         batch.values,
         batch.images,
+        batch.labels,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ray.rllib.algorithms.ppo import PPOConfig as RLlibPPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
+from stridelab.algorithms.ppo.imitation import load_teacher, shown_to
 from stridelab.experiment.schema import Experiment
 from stridelab.experiment.sections import (
     AlgorithmSection,
@@ -77,6 +78,8 @@ def build_config(
     config.settings = settings
     config.total_env_steps = experiment.train.env_steps
     config.mirror = TaskMirror(task) if settings.symmetry.is_on else None
+    if settings.imitation is not None:
+        task = shown_to(load_teacher(settings.imitation), task)
     config.environment(
         env="stridelab",
         env_config={

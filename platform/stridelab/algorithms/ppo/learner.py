@@ -12,6 +12,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from torch import Tensor, nn
 
+from stridelab.algorithms.ppo.imitation import TEACHER, Imitation, imitation_loss
 from stridelab.algorithms.ppo.losses import (
     adapted_learning_rate,
     explained_variance,
@@ -50,6 +51,8 @@ class Batch:
     """Values before the update, ``(n,)``."""
     images: Mapping[str, Tensor | FrameWindows] = field(default_factory=dict)
     """Mirror images of ``obs``, normalised likewise; empty where symmetry is off."""
+    labels: Tensor | None = None
+    """What the teacher would do, ``(n, action_dim)``; None without one."""
 
     def rows(self, ids: Tensor) -> Batch:
         """Return the rows ``ids (k,)``."""
@@ -61,6 +64,7 @@ class Batch:
             self.returns[ids],
             self.values[ids],
             {group: value[ids] for group, value in self.images.items()},
+            None if self.labels is None else self.labels[ids],
         )
 
     def shuffled(self, parts: int, generator: torch.Generator) -> Iterator[Batch]:
@@ -80,6 +84,8 @@ class PPOLearner(TorchLearner):
         self._learning_rate = self._settings.learning_rate
         self._loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = self._compute_loss
         self._mirror = self.config.mirror.to(self._device) if self.config.mirror else None
+        imitation = self._settings.imitation
+        self._imitation = Imitation(imitation, self._device) if imitation else None
         if self._settings.compile:
             self._loss = torch.compile(self._compute_loss, dynamic=False)
 
@@ -145,6 +151,8 @@ class PPOLearner(TorchLearner):
     def set_progress(self, fraction: float) -> None:
         """Let the module follow its schedules; ``fraction`` of the training is over, 0 to 1."""
         self._policy.set_progress(fraction)
+        if self._imitation is not None:
+            self._imitation.set_progress(fraction)
 
     def _autocast(self) -> torch.autocast:
         enabled = self._settings.precision == "bf16"
@@ -187,6 +195,7 @@ class PPOLearner(TorchLearner):
             returns=returns.flatten(),
             values=values[: rollout.env_steps],
             images=self._images(rollout),
+            labels=self._labels(rollout),
         )
 
     def _observations(self, rollout: Rollout) -> tuple[dict[str, FrameWindows], Tensor]:
@@ -211,6 +220,12 @@ class PPOLearner(TorchLearner):
             for raw in (rollout.obs, rollout.past)
         )
         return self._windows(rollout, frames, past)
+
+    def _labels(self, rollout: Rollout) -> Tensor | None:
+        """Return what the teacher would have done, ``(T * N, action_dim)``."""
+        if self._imitation is None or not self._imitation.coef:
+            return None
+        return self._imitation.labels(rollout.obs[TEACHER][:-1].flatten(0, 1).to(self._device))
 
     def _normalized(self, frames: Mapping[str, Tensor]) -> dict[str, Tensor]:
         normalized: dict[str, Tensor] = self._policy.normalize(
@@ -249,6 +264,7 @@ class PPOLearner(TorchLearner):
             batch.returns,
             batch.values,
             batch.images,
+            batch.labels,
         )
         if self._settings.schedule == "adaptive":
             self._adapt_learning_rate(float(statistics["policy/approx_kl"]))
@@ -264,6 +280,7 @@ class PPOLearner(TorchLearner):
         returns: Tensor,
         old_values: Tensor,
         images: dict[str, Tensor],
+        labels: Tensor | None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss and, without gradient, its statistics; arguments as in :class:`Batch`.
 
@@ -287,7 +304,11 @@ class PPOLearner(TorchLearner):
         critic_loss = value_loss(values, returns, old_values, clip)
         entropy_loss = -settings.entropy_coef * entropy
         total = policy_loss + settings.value_loss_coef * critic_loss + entropy_loss
-        losses = {**auxiliary.losses, **self._mirror_loss(dist, images)}
+        losses = {
+            **auxiliary.losses,
+            **self._mirror_loss(dist, images),
+            **self._imitation_loss(dist, labels),
+        }
         total = total + sum(losses.values())
         log_ratio, ratio = log_ratio[own], ratio[own]
         statistics = {
@@ -320,6 +341,14 @@ class PPOLearner(TorchLearner):
             mean, mean_in_mirror = dist.mean, self._distribution(inputs).mean
         loss = mirror_loss(self._mirror, mean, mean_in_mirror)
         return {"mirror": symmetry.mirror_loss_coef * loss}
+
+    def _imitation_loss(self, dist: Any, labels: Tensor | None) -> dict[str, Tensor]:
+        """Return the weighted divergence from the teacher; its labels are not of mirror images."""
+        if self._imitation is None or labels is None:
+            return {}
+        own = slice(labels.shape[0])
+        loss = imitation_loss(dist.mean[own], dist.log_std[own], labels)
+        return {"imitation": self._imitation.coef * loss}
 
     def _adapt_learning_rate(self, kl: float) -> None:
         self.set_learning_rate(
@@ -356,6 +385,8 @@ class PPOLearner(TorchLearner):
                 "learning_rate": self._learning_rate,
                 "generator": self._generator.get_state(),
             }
+            if self._imitation is not None:
+                state[_STATE]["imitation_coef"] = self._imitation.coef
         return state
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -364,3 +395,5 @@ class PPOLearner(TorchLearner):
         if _STATE in state:
             self._generator.set_state(state[_STATE]["generator"])
             self.set_learning_rate(float(state[_STATE]["learning_rate"]))
+            if self._imitation is not None:  # a checkpoint from before there was a teacher has none
+                self._imitation.coef = state[_STATE].get("imitation_coef", self._imitation.coef)
