@@ -6,11 +6,14 @@ import pytest
 import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 
+from stridelab.algorithms.ppo.config import module_spec
 from stridelab.algorithms.ppo.imitation import TEACHER, imitation_loss, load_teacher, shown_to
 from stridelab.experiment.imitation_section import ImitationSection
-from stridelab.export.bundle import describe_env, save_bundle
+from stridelab.export.bundle import describe_env, load_bundle, save_bundle
 from stridelab_envs.errors import ConfigError, UserError
-from stridelab_envs.registry import get_task
+from stridelab_envs.gym import action_space, observation_space
+from stridelab_envs.mdp.observations import joint_pos_rel, joint_vel
+from stridelab_envs.registry import get_task, make_env
 
 
 @pytest.fixture
@@ -20,6 +23,30 @@ def teacher(tmp_path, tiny_experiment, tiny_env, tiny_module):
     env = describe_env(tiny_env)
     save_bundle(folder, tiny_module, tiny_experiment(), env, env_steps=0, git_commit=None)
     return folder
+
+
+@pytest.fixture
+def bundle_of(tmp_path, tiny_experiment):
+    """Write and read a bundle of a plain policy of the X1."""
+
+    def build(**task):
+        experiment = tiny_experiment(task__id="x1_walk", task__episode_length_s=1.0).with_values(
+            {f"task.{key}": value for key, value in task.items()}
+        )
+        env = make_env(experiment.task_config(), num_envs=1, seed=0)
+        spec = module_spec(experiment.model, env.task)
+        spec.observation_space, spec.action_space = observation_space(env), action_space(env)
+        save_bundle(
+            tmp_path / "x1",
+            spec.build(),
+            experiment,
+            describe_env(env),
+            env_steps=0,
+            git_commit=None,
+        )
+        return load_bundle(tmp_path / "x1")
+
+    return build
 
 
 def policy_of(learner):
@@ -99,6 +126,22 @@ def test_the_teacher_sees_without_noise(teacher):
     seen, own = shown.observations[TEACHER], shown.observations["policy"]
     assert list(seen) == list(own)
     assert not any(term.noise for term in seen.values())
+
+
+def test_the_teacher_sees_in_time(bundle_of):
+    """The X1's policy sees joints late; its critic sees them as they are, and so does a teacher."""
+    shown = shown_to(bundle_of(history={"policy": 1, "critic": 1}), get_task("x1_walk"))
+    seen = shown.observations[TEACHER]
+    assert list(seen) == list(get_task("x1_walk").observations["policy"])
+    assert seen["joint_pos"].func is joint_pos_rel
+    assert seen["joint_vel"].func is joint_vel
+    assert not any(term.noise for term in seen.values())
+
+
+def test_a_teacher_with_a_history(bundle_of, tmp_path):
+    bundle_of(history={"policy": 5, "critic": 1})
+    with pytest.raises(ConfigError, match="looks at more than the newest frame"):
+        load_teacher(ImitationSection(teacher=str(tmp_path / "x1")))
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,9 @@ from torch import Tensor
 from stridelab.experiment.imitation_section import ImitationSection
 from stridelab.experiment.paths import named_file
 from stridelab.export.bundle import Policy, load_bundle
-from stridelab.modules.actor_critic import POLICY
+from stridelab.modules.actor_critic import CRITIC, POLICY
 from stridelab_envs.errors import ConfigError, UserError
+from stridelab_envs.mdp.terms import ObservationTerm
 from stridelab_envs.registry import make_env
 from stridelab_envs.tasks.config import TaskConfig
 
@@ -39,7 +40,10 @@ def load_teacher(settings: ImitationSection) -> Policy:
 
 
 def shown_to(teacher: Policy, task: TaskConfig) -> TaskConfig:
-    """Return ``task`` with the group :data:`TEACHER`, what ``teacher`` looks at without noise.
+    """Return ``task`` with the group :data:`TEACHER`: what ``teacher`` looks at, as it truly is.
+
+    Where the critic is shown a term of the same name and scale, the teacher is shown that, which is
+    neither noisy nor late; other terms lose their noise.
 
     Raises:
         ConfigError: If the teacher is of another robot, moves it otherwise, or follows commands
@@ -47,13 +51,18 @@ def shown_to(teacher: Policy, task: TaskConfig) -> TaskConfig:
     """
     offered = teacher.experiment.task_config().observations[POLICY]
     names = teacher.description["env"]["layouts"][POLICY]
-    seen = {name: replace(offered[name], noise=0.0) for name in names if name in offered}
+    true = task.observations.get(CRITIC, {})
+    seen = {n: _clean(offered[n], true.get(n)) for n in names if n in offered}
     shown = replace(task, observations={**task.observations, TEACHER: seen})
     try:
         teacher.check_fits(make_env(shown, num_envs=1, seed=0), groups={POLICY: TEACHER})
     except (ConfigError, UserError) as error:
         raise ConfigError(_PATH, str(error)) from None
     return shown
+
+
+def _clean(term: ObservationTerm, true: ObservationTerm | None) -> ObservationTerm:
+    return true if true is not None and true.scale == term.scale else replace(term, noise=0.0)
 
 
 class Imitation:
