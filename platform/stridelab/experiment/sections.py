@@ -356,6 +356,9 @@ class AlgorithmSection(Section):
     imitation: ImitationSection | None = Field(
         default=None, description="Learn from a trained policy too, less and less."
     )
+    asynchronous: bool = Field(
+        default=False, description="Sample while learning, with the policy of one iteration before."
+    )
     precision: Literal["fp32", "bf16"] = Field(
         default="bf16", description="Number format of matrix products in learning."
     )

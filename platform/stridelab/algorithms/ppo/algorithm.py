@@ -15,6 +15,7 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
 
+from stridelab.sampling.ahead import SamplingAhead
 from stridelab.sampling.remote import RemoteSampler
 from stridelab.sampling.rollout import PastFrames, Rollout, concatenate
 
@@ -34,6 +35,7 @@ class PPO(RLlibPPO):
         self.iteration_metrics: dict[str, float] = {}
         self._past_frames = PastFrames()
         self._curriculum: dict[str, float] = {}
+        self._ahead = SamplingAhead(self._sample)
         super().setup(config)
         self._remote = RemoteSampler(
             self.env_runner_group,
@@ -41,6 +43,11 @@ class PPO(RLlibPPO):
             patience_s=self.config.runner_patience_s,
             timeout_s=self.config.sample_timeout_s,
         )
+
+    def cleanup(self) -> None:
+        """End runners and learner."""
+        self._ahead.close()
+        super().cleanup()
 
     @classmethod
     def get_default_config(cls) -> AlgorithmConfig:
@@ -50,18 +57,26 @@ class PPO(RLlibPPO):
         return PPOConfig(algo_class=cls)
 
     def training_step(self) -> None:
-        """Sample one rollout from every runner, learn from it, send the new weights."""
+        """Sample one rollout from every runner, learn from it, send the new weights.
+
+        Asynchronously, runners begin the next rollout before this one is learned from: it comes
+        from the policy of one iteration before.
+        """
         start = time.perf_counter()
-        rollouts = self._sample()
+        rollouts = self._ahead.take()
         sampled = time.perf_counter()
         rollout = concatenate(self._past_frames.complete(rollouts))
+        if self.config.settings.asynchronous:
+            self._send_weights()
+            self._ahead.start()
         results = self.learner_group.foreach_learner(
             lambda learner: learner.update_rollout(rollout)
         )
         learner_metrics: dict[str, float] = next(iter(results)).get()
         self.env_steps += rollout.env_steps
         self._set_progress()
-        self._send_weights()
+        if not self.config.settings.asynchronous:
+            self._send_weights()
         end = time.perf_counter()
         self.metrics.log_value(
             (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME),
@@ -105,7 +120,7 @@ class PPO(RLlibPPO):
 
         RLlib calls this before each iteration.
         """
-        if not self._remote.probe():
+        if self._ahead.is_under_way or not self._remote.probe():
             return []
         restored: list[int] = super().restore_env_runners(env_runner_group)
         return restored
@@ -116,6 +131,7 @@ class PPO(RLlibPPO):
         Args:
             path: Folder that ``save_to_path()`` wrote.
         """
+        self._ahead.drop()
         component = "learner_group"
         self.restore_from_path(f"{path}/{component}", component=component)
         self._send_weights()
@@ -135,7 +151,11 @@ class PPO(RLlibPPO):
         self._foreach_sampler(lambda runner: runner.set_curriculum(progress))
 
     def get_state(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return RLlib's state and what it leaves out: steps, curricula, remote environments."""
+        """Return RLlib's state and what it leaves out: steps, curricula, remote environments.
+
+        What runners sample ahead at this moment is not part of it.
+        """
+        self._ahead.settle()
         state: dict[str, Any] = super().get_state(*args, **kwargs)
         state[_STATE] = {"env_steps": self.env_steps, "curriculum": self.get_curriculum()}
         if self.env_runner_group.num_remote_workers():
@@ -144,6 +164,7 @@ class PPO(RLlibPPO):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Restore what :meth:`get_state` returned; with other runners episodes start afresh."""
+        self._ahead.drop()
         super().set_state(state)
         if _STATE not in state:
             return
@@ -160,7 +181,8 @@ class PPO(RLlibPPO):
             )
 
     def _foreach_sampler(self, function: Callable[[Any], Any]) -> list[Any]:
-        """Call ``function`` with each runner that has environments."""
+        """Call ``function`` with each runner that has environments, when none is sampling."""
+        self._ahead.settle()
         group = self.env_runner_group
         remote = group.num_remote_workers() > 0
         found: list[Any] = group.foreach_env_runner(

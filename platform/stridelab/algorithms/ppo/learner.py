@@ -16,6 +16,7 @@ from stridelab.algorithms.ppo.imitation import TEACHER, Imitation, imitation_los
 from stridelab.algorithms.ppo.losses import (
     adapted_learning_rate,
     explained_variance,
+    staleness_weights,
     surrogate_loss,
     value_loss,
 )
@@ -173,7 +174,8 @@ class PPOLearner(TorchLearner):
                 rollout.env_steps + rollout.num_envs,
             )
             final_values = policy.value({critic: final})
-            if settings.precision != "fp32":
+            sampled_logp = logp
+            if settings.precision != "fp32" or settings.asynchronous:
                 # The float32 log-probabilities of sampling would shift every ratio.
                 inputs = self._in_parts(policy.act, windows[POLICY], rollout.env_steps)
                 logp = self._distribution(inputs).logp(actions)
@@ -187,11 +189,14 @@ class PPOLearner(TorchLearner):
             gae_lambda=settings.gae_lambda,
         )
         std, mean = torch.std_mean(advantages)
+        normalized = ((advantages - mean) / (std + 1e-8)).flatten()
+        if settings.asynchronous:
+            normalized = normalized * staleness_weights(logp, sampled_logp)
         return Batch(
             obs=windows,
             actions=actions,
             logp=logp,
-            advantages=((advantages - mean) / (std + 1e-8)).flatten(),
+            advantages=normalized,
             returns=returns.flatten(),
             values=values[: rollout.env_steps],
             images=self._images(rollout),

@@ -68,3 +68,16 @@ def adapted_learning_rate(
     if 1e-3 * desired_kl < kl < 0.5 * desired_kl:
         return min(bounds[1], learning_rate * 1.5)
     return learning_rate
+
+
+def staleness_weights(logp: Tensor, sampled_logp: Tensor) -> Tensor:
+    """Return how much likelier actions have become since an older policy sampled them, ``(n,)``.
+
+    Advantages are multiplied by this, while ratios are to the policy of now: the clip then bounds the
+    update alone, however old the samples (decoupled PPO, Hilton et al. 2021). At most 2, as in V-trace.
+
+    Args:
+        logp: Log-probability under the policy of now, ``(n,)``.
+        sampled_logp: Under the policy that sampled, likewise.
+    """
+    return (logp - sampled_logp).exp().clamp(max=2.0)
