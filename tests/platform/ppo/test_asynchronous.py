@@ -1,4 +1,4 @@
-"""Sampling while learning: with whose weights, how stale samples count, what a checkpoint waits for."""
+"""Sampling while learning: with whose weights, how stale samples count, checkpoints."""
 
 import threading
 

@@ -73,8 +73,9 @@ def adapted_learning_rate(
 def staleness_weights(logp: Tensor, sampled_logp: Tensor) -> Tensor:
     """Return how much likelier actions have become since an older policy sampled them, ``(n,)``.
 
-    Advantages are multiplied by this, while ratios are to the policy of now: the clip then bounds the
-    update alone, however old the samples (decoupled PPO, Hilton et al. 2021). At most 2, as in V-trace.
+    Advantages are multiplied by this, while ratios are to the policy of now: the clip then bounds
+    the update alone, however old the samples (decoupled PPO, Hilton et al. 2021). At most 2: few
+    rare actions must not outweigh all others.
 
     Args:
         logp: Log-probability under the policy of now, ``(n,)``.
