@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 from requests.exceptions import RetryError
 
 from stridelab.tracking.provenance import without_password
+from stridelab.tracking.requests import Request, requests_of
 from stridelab.tracking.spool import Record, Spool
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,7 @@ _RETRY_BUDGET_S = 2.0  # no further attempt once the first ones took this long (
 _FIRST_PAUSE_S = 5.0  # while the server is away: pause between attempts, doubled each time
 _MAX_PAUSE_S = 120.0
 _FLUSH_BUDGET_S = 2.0
+_WINDOW = 1000  # records of the spool that are put into requests together
 # Failures of one record after which it is rejected: the server answers with an error each time, or
 # it answers other requests but not this one. A busy server does the latter for a while.
 _STRIKES = 3
@@ -42,13 +45,14 @@ class Outbox:
     """Carries records out in their order; :meth:`send` never raises because of the server.
 
     Args:
-        execute: Carries one record out. It may be called twice for the same record.
+        execute: Carries the records of one request out; all but batches come alone. It may be
+            called twice for the same record.
         answers: Tells whether the server answers at all.
         spool: Takes the records while the server is away.
     """
 
     def __init__(
-        self, execute: Callable[[Record], None], answers: Callable[[], bool], spool: Spool
+        self, execute: Callable[[Request], None], answers: Callable[[], bool], spool: Spool
     ) -> None:
         self.spool = spool
         self._execute = execute
@@ -57,6 +61,9 @@ class Outbox:
         self._next_attempt = 0.0  # time.monotonic()
         self._strikes = 0
         self._warned: set[str] = set()
+        self._requests: list[Request] = []  # of the oldest spooled records, what is not sent yet
+        self._window = 0  # number of these records
+        self._progress = 0  # requests of the spool that were sent, or made smaller
 
     @property
     def is_away(self) -> bool:
@@ -69,7 +76,7 @@ class Outbox:
             self._put_away(record)
             self.flush()
             return
-        error = self._attempt(record)
+        error = self._attempt([record])
         if error is None:
             return
         if is_refusal(error):
@@ -91,15 +98,16 @@ class Outbox:
         if not now and self.is_away:
             return not self.spool.pending
         deadline = time.monotonic() + budget_s
-        while (record := self.spool.head()) is not None:
-            error = self._attempt(record)
+        while request := self._next_request():
+            error = self._attempt(request)
             if error is None:
-                self._strikes = 0
-                self.spool.pop()
-            elif is_refusal(error) or self._is_poison(error):
-                self._strikes = 0
-                self._warn_rejected(record, error)
-                self.spool.reject_head(one_line(error))
+                self._done()
+            elif len(request) > 1 and self._halve(error):
+                continue
+            elif is_refusal(error) or (len(request) == 1 and self._is_poison(error)):
+                self._warn_rejected(request[0], error)
+                self.spool.reject(request[0], one_line(error))
+                self._done(keep_copies=True)
             else:
                 self._back_off(error)
                 return False
@@ -116,11 +124,11 @@ class Outbox:
         Returns:
             True when nothing is left.
         """
-        left, last_sent = self.spool.pending, None
+        progress, last_sent = self._progress, None
         while not self.flush(now=True):
             now = time.monotonic()
-            if self.spool.pending < left:
-                left, last_sent = self.spool.pending, now
+            if self._progress > progress:
+                progress, last_sent = self._progress, now
             elif last_sent is None or now - last_sent > patience_s:
                 return False
             if self.is_away:
@@ -132,12 +140,39 @@ class Outbox:
             record = {**record, "copy": self.spool.keep_copy(Path(record["path"]))}
         self.spool.append(record)
 
-    def _attempt(self, record: Record) -> Exception | None:
-        """Carry one record out, with short retries; return the last error, None on success."""
+    def _next_request(self) -> Request | None:
+        """Return what of the spool is to be sent next, None when it is empty."""
+        if not self._requests:
+            self._requests = requests_of(islice(self.spool.peek(), _WINDOW))
+            self._window = sum(map(len, self._requests))
+        return self._requests[0] if self._requests else None
+
+    def _done(self, *, keep_copies: bool = False) -> None:
+        """Go on to the next request; with the last one of a window its records are removed."""
+        self._strikes = 0
+        self._progress += 1
+        del self._requests[0]
+        if not self._requests:
+            self.spool.pop(self._window, keep_copies=keep_copies)
+
+    def _halve(self, error: Exception) -> bool:
+        """Make two of a request, where one record of it may be wrong or they are too many at once.
+
+        Returns:
+            Whether to go on at once.
+        """
+        if is_refusal(error) or self._answers():
+            request, self._progress = self._requests[0], self._progress + 1
+            half = len(request) // 2
+            self._requests[:1] = [request[:half], request[half:]]
+        return is_refusal(error)
+
+    def _attempt(self, request: Request) -> Exception | None:
+        """Carry a request out, with short retries; return the last error, None on success."""
         start = time.monotonic()
         for delay in (*_RETRY_DELAYS_S, None):
             try:
-                self._execute(record)
+                self._execute(request)
             except Exception as error:  # artifact stores raise errors of their own libraries
                 late = time.monotonic() - start > _RETRY_BUDGET_S
                 if delay is None or late or is_refusal(error):

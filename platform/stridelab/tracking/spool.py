@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,14 +16,16 @@ logger = logging.getLogger(__name__)
 
 Record = dict[str, Any]
 
+_HEADER_BYTES = 32
+
 
 class Spool:
     """A queue in a file, one JSON record a line.
 
     Each process that spools holds a locked file of its own, so that two processes may share a
-    folder; files whose owner is gone are taken over, oldest first, when a spool is opened. All
-    records can be sent twice without harm, so what was read is not marked: a file is removed when
-    it is empty, and read again from its start after a crash.
+    folder; files whose owner is gone are taken over, oldest first, when a spool is opened. The
+    first line of a file says where the records begin that were not sent; it is removed when all
+    were. All records can be sent twice without harm: after a crash those on their way are.
 
     Args:
         folder: Where the files lie; made when the first record comes.
@@ -35,7 +38,7 @@ class Spool:
         self._owner = owner
         self._path: Path | None = None
         self._file: IO[bytes] | None = None
-        self._position = 0  # in the file, where the next record to send starts
+        self._position = _HEADER_BYTES  # in the file, where the next record to send starts
         self._take_over()
 
     def append(self, record: Record) -> None:
@@ -54,24 +57,28 @@ class Spool:
             raise
         self.pending += 1
 
-    def head(self) -> Record | None:
-        """Return the oldest record without removing it, or None when the queue is empty."""
-        if not self.pending:
-            return None
+    def peek(self) -> Iterator[Record]:
+        """Read records, oldest first, without removing them."""
+        if self.pending:
+            file = self._open()
+            file.seek(self._position)
+            for _ in range(self.pending):
+                yield json.loads(file.readline())
+
+    def pop(self, count: int = 1, *, keep_copies: bool = False) -> None:
+        """Remove the oldest records and the files copied for them; with the last one the file."""
         file = self._open()
         file.seek(self._position)
-        record: Record = json.loads(file.readline())
-        return record
-
-    def pop(self) -> None:
-        """Remove the oldest record and its copied files, and with the last record the file."""
-        record = self._skip()
-        if "copy" in record:
-            shutil.rmtree((self.folder / record["copy"]).parent, ignore_errors=True)
-
-    def reject_head(self, reason: str) -> None:
-        """Move the oldest record to ``rejected.jsonl``; its copied files stay."""
-        self.reject(self._skip(), reason)
+        records: list[Record] = [json.loads(file.readline()) for _ in range(count)]
+        self._position = file.tell()
+        self.pending -= count
+        if self.pending:
+            os.pwrite(file.fileno(), _header(self._position), 0)
+        else:
+            self._remove()
+        for record in records:
+            if "copy" in record and not keep_copies:
+                shutil.rmtree((self.folder / record["copy"]).parent, ignore_errors=True)
 
     def reject(self, record: Record, reason: str) -> None:
         """Put a record that the server refuses for good into ``rejected.jsonl``."""
@@ -89,21 +96,11 @@ class Spool:
             shutil.copy2(path, target)
         return str(target.relative_to(self.folder))
 
-    def _skip(self) -> Record:
-        file = self._open()
-        file.seek(self._position)
-        record: Record = json.loads(file.readline())
-        self._position = file.tell()
-        self.pending -= 1
-        if not self.pending:
-            self._remove()
-        return record
-
     def _open(self) -> IO[bytes]:
         while self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._path = self.folder / f"{self._owner}-{uuid.uuid4().hex[:8]}.jsonl"
-            self._path.touch()
+            self._path.write_bytes(_header(_HEADER_BYTES))
             self._file = _claim(self._path)
         return self._file
 
@@ -111,7 +108,7 @@ class Spool:
         assert self._file is not None and self._path is not None
         self._path.unlink(missing_ok=True)
         self._file.close()
-        self._file, self._path, self._position = None, None, 0
+        self._file, self._path, self._position = None, None, _HEADER_BYTES
 
     def _take_over(self) -> None:
         left_over = sorted(self.folder.glob(f"{self._owner}-*.jsonl"), key=_age)
@@ -120,12 +117,25 @@ class Spool:
             if file is None:
                 continue
             with file:
+                file.seek(_unsent(file))
                 for line in file:
                     try:
                         self.append(json.loads(line))
                     except json.JSONDecodeError:  # the last line of a process that was killed
                         logger.warning("tracking: skipped a torn record in %s", path)
                 path.unlink()
+
+
+def _header(position: int) -> bytes:
+    return json.dumps({"unsent": position}).ljust(_HEADER_BYTES - 1).encode() + b"\n"
+
+
+def _unsent(file: IO[bytes]) -> int:
+    """Return where the records of a file begin that were not sent [byte]."""
+    try:
+        return int(json.loads(file.read(_HEADER_BYTES))["unsent"])
+    except (ValueError, KeyError):  # not whole, or written before there was such a line
+        return 0
 
 
 def _claim(path: Path) -> IO[bytes] | None:

@@ -27,6 +27,7 @@ from stridelab.tracking.names import (
 )
 from stridelab.tracking.outbox import Outbox, is_refusal, one_line
 from stridelab.tracking.provenance import without_password
+from stridelab.tracking.requests import Request
 from stridelab.tracking.spool import Record, Spool
 from stridelab_envs.errors import UserError
 
@@ -312,14 +313,15 @@ class Store:
                 self._outbox.spool.folder,
             )
 
-    def _execute(self, record: Record) -> None:
-        """Carry out a record; all kinds may be carried out twice with the same outcome."""
+    def _execute(self, request: Request) -> None:
+        """Carry out a request; all kinds may be carried out twice with the same outcome."""
+        record = request[0]
         run_id = self.resolve(record["run"])
         match record["op"]:
             case "create":
                 self._ids[record["run"]] = self._find_or_create(record)
             case "batch":
-                self._log_batch(run_id, record)
+                self._log_batch(run_id, request)
             case "artifact":
                 self._upload(run_id, record)
             case "text":
@@ -331,15 +333,18 @@ class Store:
             case "status":
                 self._client.set_terminated(run_id, record["status"], record["time"])
 
-    def _log_batch(self, run_id: str, record: Record) -> None:
+    def _log_batch(self, run_id: str, request: Request) -> None:
+        params = {n: v for record in request for n, v in record.get("params", {}).items()}
+        tags = {n: v for record in request for n, v in record.get("tags", {}).items()}
         self._client.log_batch(
             run_id,
             metrics=[
                 Metric(name, value, record["time"], record["step"])
+                for record in request
                 for name, value in record.get("metrics", {}).items()
             ],
-            params=[Param(name, value) for name, value in record.get("params", {}).items()],
-            tags=[RunTag(name, value) for name, value in record.get("tags", {}).items()],
+            params=[Param(name, value) for name, value in params.items()],
+            tags=[RunTag(name, value) for name, value in tags.items()],
             synchronous=True,
         )
 

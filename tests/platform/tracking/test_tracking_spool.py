@@ -10,8 +10,8 @@ from stridelab.tracking.spool import Spool
 
 def drain(spool):
     seen = []
-    while (record := spool.head()) is not None:
-        seen.append(record["n"])
+    while spool.pending:
+        seen.append(next(spool.peek())["n"])
         spool.pop()
     return seen
 
@@ -21,7 +21,7 @@ class TestSpool:
         spool = Spool(tmp_path / "spool", "me")
         for n in range(3):
             spool.append({"n": n})
-        assert spool.head() == {"n": 0}
+        assert list(spool.peek()) == [{"n": 0}, {"n": 1}, {"n": 2}]
         spool.pop()
         spool.append({"n": 3})
         assert spool.pending == 3
@@ -31,7 +31,7 @@ class TestSpool:
         assert drain(spool) == [4]
 
     def test_an_unused_spool_makes_no_folder(self, tmp_path):
-        assert Spool(tmp_path / "spool", "me").head() is None
+        assert list(Spool(tmp_path / "spool", "me").peek()) == []
         assert not (tmp_path / "spool").exists()
 
     def test_files_of_a_dead_process_are_taken_over(self, tmp_path):
@@ -50,12 +50,18 @@ class TestSpool:
         assert second.pending == 0
         assert drain(first) == [1]
 
-    def test_a_half_sent_file_is_read_again_from_its_start(self, tmp_path):
+    def test_what_was_sent_is_not_read_again(self, tmp_path):
         spool = Spool(tmp_path, "me")
-        spool.append({"n": 1})
-        spool.append({"n": 2})
-        spool.pop()
+        for n in range(5):
+            spool.append({"n": n})
+        spool.pop(3)
         spool._file.close()  # the process dies, its lock goes
+        successor = Spool(tmp_path, "me")
+        successor.append({"n": 5})
+        assert drain(successor) == [3, 4, 5]
+
+    def test_a_file_whose_first_line_is_torn_is_read_from_its_start(self, tmp_path):
+        (tmp_path / "me-dead.jsonl").write_text('{"unse\n{"n": 1}\n{"n": 2}\n')
         assert drain(Spool(tmp_path, "me")) == [1, 2]
 
     def test_copies_live_as_long_as_their_record(self, tmp_path):
@@ -75,7 +81,8 @@ class TestSpool:
         file.write_text("a")
         copy = spool.keep_copy(file)
         spool.append({"n": 1, "copy": copy})
-        spool.reject_head("no such run")
+        spool.reject(next(spool.peek()), "no such run")
+        spool.pop(keep_copies=True)
         kept = json.loads((tmp_path / "spool" / "rejected.jsonl").read_text())
         assert kept == {"reason": "no such run", "n": 1, "copy": copy}
         assert (tmp_path / "spool" / copy).read_text() == "a"
@@ -91,7 +98,8 @@ class Server:
         self.is_up = True
         self.errors = {}  # record number -> error
 
-    def take(self, record):
+    def take(self, request):
+        [record] = request
         self.calls += 1
         if not self.is_up:
             raise ConnectionError("refused")
@@ -130,7 +138,7 @@ def outbox(tmp_path, server):
 
 def send(outbox, *numbers):
     for n in numbers:
-        outbox.send({"op": "batch", "n": n})
+        outbox.send({"op": "text", "n": n})
 
 
 class TestOutbox:
@@ -165,7 +173,7 @@ class TestOutbox:
         assert server.calls == 9
 
     def test_a_hanging_server_is_not_tried_three_times(self, outbox, server, clock):
-        def hang(record):
+        def hang(request):
             server.calls += 1
             clock.now += 10
             raise ConnectionError("timed out")
@@ -205,7 +213,7 @@ class TestOutbox:
     def test_a_busy_server_does_not_choke(self, outbox, server, clock, is_wrapped):
         """It answers small requests, and this one too late: for longer than with a real error."""
 
-        def late(record):
+        def late(request):
             try:
                 raise requests.ConnectionError("read timed out")
             except requests.ConnectionError as error:
@@ -226,7 +234,7 @@ class TestOutbox:
     def test_an_answer_with_an_error_is_no_silence(self, outbox, server, clock, tmp_path):
         """MLflow turns 500 from a server into an error of its retries."""
 
-        def fail(record):
+        def fail(request):
             try:
                 raise requests.exceptions.RetryError("too many 500 error responses")
             except requests.exceptions.RetryError:
@@ -245,9 +253,9 @@ class TestOutbox:
         server.is_up = True
         take = server.take
 
-        def slow(record):
+        def slow(request):
             clock.now += 1.0
-            take(record)
+            take(request)
 
         outbox._execute = slow
         clock.now += 200
@@ -270,9 +278,9 @@ class TestDrain:
         server.is_up = True
         take = server.take
 
-        def slow(record):
+        def slow(request):
             clock.now += 20.0
-            take(record)
+            take(request)
 
         away._execute = slow
         assert away.drain(patience_s=30.0)
@@ -289,10 +297,10 @@ class TestDrain:
         server.is_up = True
         take = server.take
 
-        def moody(record):
-            if record["n"] == 4 and clock.now < 1020.0:
+        def moody(request):
+            if request[0]["n"] == 4 and clock.now < 1020.0:
                 raise ConnectionError("reset")
-            take(record)
+            take(request)
 
         away._execute = moody
         assert away.drain(patience_s=30.0)
@@ -302,10 +310,10 @@ class TestDrain:
         server.is_up = True
         take = server.take
 
-        def silent(record):
-            if record["n"] == 4:
+        def silent(request):
+            if request[0]["n"] == 4:
                 raise ConnectionError("reset")
-            take(record)
+            take(request)
 
         away._execute = silent
         away._answers = lambda: False

@@ -207,9 +207,14 @@ class TestServerAway:
         params = {"op": "batch", "run": "local-1", "params": {"x": "1"}}
         for record in (create, metrics, params) * 2:
             store._outbox.send(record)
+        later = [{**metrics, "metrics": {"loss/total": 2.5}, "step": step} for step in (4, 5)]
+        store._execute([metrics, params, later[0]])  # as a replay that was cut
+        store._execute([metrics, params, *later])
         (run,) = site.runs("twice")
         assert run.data.params == {"x": "1"}
-        assert site.history(run.info.run_id, "loss/total") == [(3, 1.5)]
+        assert run.data.metrics == {"loss/total": 2.5}
+        history = site.history(run.info.run_id, "loss/total")
+        assert history == [(3, 1.5), (4, 2.5), (5, 2.5)]
 
 
 def test_a_model_is_registered_once_for_a_run(site, store, tmp_path):
