@@ -112,9 +112,7 @@ class TestAlgorithm:
         for bias, expected in zip(used, [0, 0, 1, 2], strict=True):
             assert torch.equal(bias, learned[expected])
         assert not torch.equal(learned[0], learned[1])
-        assert (
-            algorithm.env_steps == 3 * runner.num_envs * algorithm.config.settings.num_steps_per_env
-        )
+        assert algorithm.env_steps == 3 * algorithm.config.train_batch_size_per_learner
 
     def test_a_checkpoint_waits_and_goes_on(self, build, tmp_path):
         algorithm = build()
