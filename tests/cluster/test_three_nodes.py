@@ -14,7 +14,7 @@ from ray_nodes import Cluster, environment
 pytestmark = [pytest.mark.cluster, pytest.mark.faults, pytest.mark.ray, pytest.mark.slow]
 
 PER_ITERATION = 128
-ITERATIONS, EVERY = 40, 10
+ITERATIONS, EVERY = 60, 10
 TRIALS = 4
 PATIENCE_S = 900.0
 
@@ -108,16 +108,20 @@ class Sweep:
         self.client = MlflowClient(f"sqlite:///{folder}/shared/mlflow.db")
 
     def wait_until_half_way(self, process):
-        """Wait until each worker node has a trial, and the driver's files know its checkpoint."""
+        """Wait until each worker node has a trial, and the driver's files know its checkpoint.
+
+        Both trials are then between two checkpoints, so that there is something to repeat.
+        """
         known_from = None
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and process.poll() is None:
             trials = [node.workers("ray::Trial") for node in self.cluster.workers]
-            results = [len(file.read_text().splitlines()) for file in self._results()]
-            if known_from is None and all(trials) and sum(n > EVERY for n in results) == 2:
+            counts = [len(file.read_text().splitlines()) for file in self._results()]
+            if known_from is None and all(trials) and sum(n > EVERY for n in counts) == 2:
                 known_from = time.time()
             states = [file.stat().st_mtime for file in self.studies.glob("experiment_state-*")]
-            if known_from is not None and max(states, default=0.0) > known_from:
+            is_known = known_from is not None and max(states, default=0.0) > known_from
+            if is_known and all(3 <= count % EVERY <= 7 for count in counts):
                 return
             time.sleep(0.3)
         raise AssertionError(self.output.read_text())
@@ -144,11 +148,15 @@ class Sweep:
         return children
 
     def restarts(self):
-        """Return how many trials went on from a checkpoint; all have ended."""
-        lasts = [json.loads(file.read_text().splitlines()[-1]) for file in self._results()]
-        assert len(lasts) == TRIALS
-        assert {last["training_iteration"] for last in lasts} == {ITERATIONS}
-        return sum(last["iterations_since_restore"] < ITERATIONS for last in lasts)
+        """Return how many trials repeated iterations after a checkpoint; all have ended."""
+        results = [
+            [json.loads(line) for line in file.read_text().splitlines()] for file in self._results()
+        ]
+        assert len(results) == TRIALS
+        assert {lines[-1]["training_iteration"] for lines in results} == {ITERATIONS}
+        restarted = [r for r in results if r[-1]["iterations_since_restore"] < ITERATIONS]
+        assert all(len(lines) > ITERATIONS for lines in restarted)
+        return len(restarted)
 
 
 def test_a_killed_driver_is_resumed(cluster, sweep, submit, pace):
