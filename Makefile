@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test test-cluster lint ui docs clean
+.PHONY: demo test test-cluster test-browser lint ui docs clean
 
 demo: $(VENV)/ready          ## a small sweep from YAML to MLflow, in minutes
 	$(RUN)/stridelab sweep experiments/sweeps/biped_demo.yaml
@@ -16,6 +16,10 @@ test: $(VENV)/ready lint     ## every check, and every test that takes no cluste
 test-cluster: $(VENV)/ready  ## clusters of several nodes, and parts that are killed; minutes
 	sh cluster/install-postgres.sh
 	$(RUN)/python -m pytest -m "cluster or faults"
+
+test-browser: $(VENV)/ready  ## pages and the web viewer, clicked through in headless Chromium
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
+	$(RUN)/python -m pytest -m browser -rs
 
 lint: $(VENV)/ready          ## format, lint, types, spelling
 	$(RUN)/ruff format --check .

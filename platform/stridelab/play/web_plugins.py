@@ -31,7 +31,7 @@ _LAST = messages.Priority.INTERNAL - 1
 """Handlers that run when Studio's own have."""
 _MEASURE_S = 1.0
 """Time over which the speed reached is measured [s]."""
-_PANEL_PLACE, _PANEL_WIDTH, _SLIDER_WIDTH = (220.0, 35.0), 330.0, 190.0
+_PANEL_PLACE, _PANEL_WIDTH, _SLIDER_WIDTH = (220.0, 35.0), 270.0, 150.0
 """In pixels; the place is right of Studio's own pane."""
 
 
@@ -252,9 +252,8 @@ class CommandPanel(plugin.ViewerPlugin):
         imgui.SetNextWindowSize(imgui.Vec2(_PANEL_WIDTH, 0.0), int(imgui.Cond.Appearing))
         _, self._is_open = imgui.Begin(self._title, self._is_open)
         imgui.TextUnformatted(f"policy after {said.env_steps:,} steps")
-        imgui.TextUnformatted(
-            f"{said.speed:.0f} % of real time, return {said.episode_return:.1f}, falls {said.falls}"
-        )
+        imgui.TextUnformatted(f"{said.speed:.0f} % of real time")
+        imgui.TextUnformatted(f"return {said.episode_return:.1f}, falls {said.falls}")
         imgui.SeparatorText("Commands")
         if self._dials:
             self._sliders(said)
@@ -275,9 +274,9 @@ class CommandPanel(plugin.ViewerPlugin):
                 self.viewer.send_to_sim(DialEvent(index, new))
 
     def _buttons(self, said: SessionSnapshot) -> None:
-        for text, key in (("all to zero", REST), ("let the task draw", RELEASE)):
-            if imgui.Button(text):
-                self.viewer.send_to_sim(KeyEvent(key))
-            imgui.SetItemTooltip(f"key: {key.name.lower()}")
-            imgui.SameLine()
-        imgui.TextUnformatted("by hand" if any(said.by_hand) else "by the task")
+        imgui.TextUnformatted("by hand" if any(said.by_hand) else "drawn by the task")
+        if imgui.Button("all to zero"):
+            self.viewer.send_to_sim(KeyEvent(REST))
+        imgui.SameLine()
+        if imgui.Button("let the task draw"):
+            self.viewer.send_to_sim(KeyEvent(RELEASE))

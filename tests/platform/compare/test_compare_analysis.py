@@ -7,7 +7,7 @@ import pytest
 
 from stridelab.compare.analysis import band, compare, improvement_interval
 from stridelab.compare.collect import collect
-from stridelab.evaluation.statistics import bootstrap_interval, iqm
+from stridelab.evaluation.statistics import bootstrap_interval, iqm, optimality_gap
 from stridelab_envs.errors import UserError
 
 
@@ -136,7 +136,7 @@ def rliable_interval(scores, function):
         np.random.seed(0)  # the only way to make its draws the same again
         points, ends = library.get_interval_estimates({"x": scores}, function, reps=4000)
     except TypeError as error:
-        pytest.skip(f"rliable does not run here: {error}")
+        pytest.skip(f"rliable does not run here (arch 7.2 wants pandas < 3): {error}")
     return float(np.squeeze(points["x"])), np.ravel(ends["x"])
 
 
@@ -155,6 +155,23 @@ def test_intervals_agree_with_rliable():
     chance = improvement_interval(x, y, resamples=4000)
     assert chance.point == pytest.approx(point)
     np.testing.assert_allclose([chance.low, chance.high], ends, atol=0.03)
+    point, ends = rliable_interval(
+        x[:, None], lambda scores: np.array([rliable_metrics().aggregate_optimality_gap(scores, 2)])
+    )
+    gap = bootstrap_interval(x, lambda scores: optimality_gap(scores, 2.0), resamples=4000)
+    assert gap.point == pytest.approx(point)
+    np.testing.assert_allclose([gap.low, gap.high], ends, atol=0.05)
+
+
+def test_intervals_over_tasks_agree_with_rliable():
+    """Strata: runs are drawn again in each of three tasks by itself."""
+    scores = np.random.default_rng(7).normal([0.0, 2.0, 5.0], [0.5, 1.0, 0.2], size=(6, 3))
+    point, ends = rliable_interval(
+        scores, lambda matrix: np.array([rliable_metrics().aggregate_iqm(matrix)])
+    )
+    ours = bootstrap_interval(scores, iqm, resamples=4000)
+    assert ours.point == pytest.approx(point)
+    np.testing.assert_allclose([ours.low, ours.high], ends, atol=0.05)
 
 
 def rliable_metrics():
