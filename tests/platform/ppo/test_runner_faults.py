@@ -80,12 +80,13 @@ def build(local_ray, tiny_tree, tmp_path_factory):
     """Build an algorithm with remote runners whose environments are trapped, and its folder."""
     algorithms = []
 
-    def build_algorithm(runners):
+    def build_algorithm(runners, **settings):
         folder = tmp_path_factory.mktemp("traps")
         experiment = parse_experiment(tiny_tree).with_values(
             {
                 "task.id": "h1_walk",  # its commands have a curriculum
                 "resources": {"env_runners": runners, "cpus_per_runner": 0.25},
+                **{f"algorithm.{name}": value for name, value in settings.items()},
             }
         )
         config = build_config(experiment, seed=0, num_threads=1)
@@ -202,6 +203,17 @@ def test_a_mistake_of_the_user_ends_the_training_at_once(pair):
     (folder / runner).write_text("mistake")
     with pytest.raises(UserError, match=r"^task.rewards.upright: must be a number$"):
         algorithm.train()
+
+
+def test_a_runner_that_fails_while_the_learner_learns(build):
+    algorithm, folder = build(1, asynchronous=True)
+    [runner] = built(folder)
+    for iteration in (2, 3, 4):
+        if iteration == 3:
+            (folder / runner).write_text("raise")
+        algorithm.train()
+        assert algorithm.env_steps == iteration * STEPS
+    assert len(built(folder)[runner]) == 2
 
 
 def test_three_failures_in_a_row_end_the_training(build):

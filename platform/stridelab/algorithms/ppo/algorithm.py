@@ -39,7 +39,7 @@ class PPO(RLlibPPO):
         super().setup(config)
         self._remote = RemoteSampler(
             self.env_runner_group,
-            lambda: self.restore_env_runners(self.env_runner_group),
+            lambda: self._take_back(self.env_runner_group),
             patience_s=self.config.runner_patience_s,
             timeout_s=self.config.sample_timeout_s,
         )
@@ -120,7 +120,10 @@ class PPO(RLlibPPO):
 
         RLlib calls this before each iteration.
         """
-        if self._ahead.is_under_way or not self._remote.probe():
+        return [] if self._ahead.is_under_way else self._take_back(env_runner_group)
+
+    def _take_back(self, env_runner_group: Any) -> list[int]:
+        if not self._remote.probe():
             return []
         restored: list[int] = super().restore_env_runners(env_runner_group)
         return restored
