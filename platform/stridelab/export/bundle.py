@@ -176,6 +176,9 @@ def _portable(experiment: dict[str, Any]) -> dict[str, Any]:
     start = experiment["train"]["start_from"]
     if start is not None and Path(start).is_absolute():
         kept["train"] = {**experiment["train"], "start_from": None}
+    imitation = experiment["algorithm"].get("imitation")
+    if imitation is not None and Path(imitation["teacher"]).is_absolute():
+        kept["algorithm"] = {**experiment["algorithm"], "imitation": None}
     return kept
 
 

@@ -125,10 +125,17 @@ def test_saving_again_replaces(bundle, module, env, tiny_experiment):
 def test_paths_of_the_training_machine_stay_there(
     start, kept, tmp_path, module, env, tiny_experiment
 ):
-    experiment = tiny_experiment(train__start_from=start, resources__storage_path="/home/me/runs")
+    experiment = tiny_experiment(
+        train__start_from=start,
+        algorithm__imitation={"teacher": start},
+        resources__storage_path="/home/me/runs",
+    )
     save_bundle(tmp_path, module, experiment, describe_env(env), env_steps=0, git_commit=None)
     assert "/home/me" not in (tmp_path / DESCRIPTION).read_text()
-    assert load_bundle(tmp_path).experiment.train.start_from == kept
+    loaded = load_bundle(tmp_path).experiment
+    assert loaded.train.start_from == kept
+    imitation = loaded.algorithm.imitation
+    assert (imitation.teacher if imitation else None) == kept
 
 
 def test_a_checkpoint_folder_holds_its_bundle(bundle):
