@@ -122,6 +122,7 @@ def collect(
     targets: Sequence[str],
     metric: str,
     *,
+    within: str | None = None,
     on_progress: Callable[[str], None] = lambda text: None,
 ) -> Collection:
     """Read finished runs and group them by configuration.
@@ -132,13 +133,14 @@ def collect(
             its trials. A name that is both an experiment's and a study's is the experiment's.
             Without any, the experiment that ran last.
         metric: Metric to compare.
+        within: Experiment that holds the targets; looked for in all by default.
         on_progress: Told what is being read.
 
     Raises:
         UserError: If the store cannot be read, a target is unknown, none of its runs has
             finished, or no run logged the metric.
     """
-    store = _Reader(uri, on_progress)
+    store = _Reader(uri, within, on_progress)
     found = {run.record.run_id: run for target in targets for run in store.find(target)}
     if not targets:
         found = {run.record.run_id: run for run in store.newest()}
@@ -166,7 +168,7 @@ def collect(
 class _Reader:
     """The store; each experiment is read once."""
 
-    def __init__(self, uri: str, on_progress: Callable[[str], None]) -> None:
+    def __init__(self, uri: str, within: str | None, on_progress: Callable[[str], None]) -> None:
         database = Path(uri.removeprefix("sqlite:///"))
         if uri.startswith("sqlite:///") and not database.is_file():  # MLflow would make one
             raise UserError(f"{database}: no runs yet; `make demo` or `stridelab train` makes some")
@@ -177,7 +179,8 @@ class _Reader:
             experiments = connect(uri).search_experiments(max_results=1000)
         except (MlflowException, OSError) as error:
             raise UserError(f'tracking uri "{without_password(uri)}": {one_line(error)}') from error
-        self._names = [experiment.name for experiment in experiments]
+        names = [experiment.name for experiment in experiments]
+        self._names = [name for name in names if within in (None, name)]
 
     def find(self, target: str) -> list[_Found]:
         """Return the runs that a target names."""

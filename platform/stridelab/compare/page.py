@@ -10,9 +10,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from stridelab.compare import sections
 from stridelab.compare.analysis import Comparison
 from stridelab.compare.markup import count, section
+from stridelab.compare.sections import curves, measures, parameters, scores
 from stridelab.evaluation.files import replacing
 
 
@@ -25,13 +25,13 @@ def write_page(comparison: Comparison, path: Path) -> None:
 def render(comparison: Comparison) -> str:
     """Return the page."""
     parts = {
-        "scores": ("Scores", sections.scores(comparison)),
-        "curves": ("Learning curves", sections.learning_curves(comparison)),
-        "evaluation": ("Success and evaluation", sections.evaluation(comparison)),
-        "rewards": ("Reward terms", sections.rewards(comparison)),
-        "importance": ("What matters", sections.importance(comparison.importances)),
-        "settings": ("Settings that differ", sections.settings(comparison.rows)),
-        "runs": ("Runs", sections.runs(comparison)),
+        "scores": ("Scores", scores.scores(comparison)),
+        "curves": ("Learning curves", curves.learning_curves(comparison)),
+        "evaluation": ("Success and evaluation", measures.evaluation(comparison)),
+        "rewards": ("Reward terms", measures.rewards(comparison)),
+        "importance": ("What matters", parameters.importance(comparison.importances)),
+        "settings": ("Settings that differ", parameters.settings(comparison.rows)),
+        "runs": ("Runs", parameters.runs(comparison)),
         "reading": ("How to read this", _asset("glossary.html")),
     }
     filled = {ident: part for ident, part in parts.items() if part[1]}

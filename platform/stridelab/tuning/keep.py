@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from stridelab.compare.analysis import compare
+from stridelab.compare.collect import collect
+from stridelab.compare.page import write_page
+from stridelab.compare.pictures import write_pictures
 from stridelab.evaluation.film import film_policy
 from stridelab.evaluation.plots import (
     SweepRow,
@@ -59,6 +64,7 @@ def keep_results(result: StudyResult) -> list[str]:
             ]
             if result.parent_run_id is not None:
                 _keep_parent(store, result, result.parent_run_id, pictures)
+                problems += _keep_comparison(store, result, result.parent_run_id, pictures)
             problems += _keep_film(store, result, pictures)
             if not result.stopped:
                 _register(store, result, Path(scratch))
@@ -77,6 +83,24 @@ def _keep_parent(store: Store, result: StudyResult, run_id: str, pictures: Path)
     for picture in _compare(result, pictures):
         store.log_artifact(run_id, picture, "plots")
     store.set_tags(run_id, {_NOTE_TAG: study_note(result)})
+
+
+def _keep_comparison(store: Store, result: StudyResult, run_id: str, pictures: Path) -> list[str]:
+    """Give the parent what ``stridelab compare`` shows of the study: its page and pictures."""
+    if result.stopped:
+        return []
+    metric, mode = metric_of(result.experiment)
+    name = result.experiment.name
+    try:
+        collection = collect(result.tracking_uri, [run_id], metric, within=name)
+    except UserError as error:  # no trial has finished, or the store is away
+        return [f"no comparison: {error}"]
+    comparison = compare(replace(collection, title=name), mode=mode)
+    page = pictures / "compare" / "compare.html"
+    write_page(comparison, page)
+    for file in (page, *write_pictures(comparison, page.parent)):
+        store.log_artifact(run_id, file, "compare")
+    return []
 
 
 def _keep_film(store: Store, result: StudyResult, pictures: Path) -> list[str]:

@@ -175,6 +175,9 @@ class TestSweep:
             "plots/learning_curve_return.png",
             "plots/parallel_coordinates.png",
         } <= runs.files(result.parent_run_id, "plots")
+        assert {"compare/compare.html", "compare/scores.png", "compare/curves_time.png"} <= (
+            runs.files(result.parent_run_id, "compare")
+        )
         assert "experiment.yaml" in runs.files(result.parent_run_id)
 
     def test_a_trial_goes_on_from_its_checkpoint(self, sweep, tiny, tmp_path):
