@@ -333,7 +333,7 @@ def test_observations_that_compute():
 
 def test_gait_clock():
     # At 2 Hz a cycle takes 0.5 s: start, a quarter, a half, one and an eighth.
-    given = state(episode_time=[0.0, 0.125, 0.25, 0.5625])
+    given = state(gait_time=[0.0, 0.125, 0.25, 0.5625])
     clock = observations.gait_clock(given, frequency=2.0)
     expected = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, -1.0], [HALF, HALF]])
     torch.testing.assert_close(clock, expected, atol=1e-6, rtol=0)
