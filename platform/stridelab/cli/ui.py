@@ -25,8 +25,10 @@ def command(
     database = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not database.is_file():
         raise UserError(f"{database}: no runs yet; `make demo` or `stridelab train` makes some")
-    # Without the last part the UI of MLflow 3 opens on its pages for language models.
-    address = f"http://127.0.0.1:{port}/#/experiments?workflowType=machine_learning"
+    address = f"http://127.0.0.1:{port}/#/experiments"
     stderr.print(f"MLflow UI: {address}  (Ctrl-C ends it)", highlight=False, soft_wrap=True)
+    # MLflow 3 begins with its pages for language models; a browser remembers this choice, not
+    # that of an address.
+    stderr.print('Choose "Model training" at the top left, once.')
     arguments = ["-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     os.execv(sys.executable, [sys.executable, *arguments, "--backend-store-uri", uri])

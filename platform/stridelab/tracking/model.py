@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -33,18 +34,21 @@ def save_model(bundle: Path, folder: Path) -> None:
     """
     policy = load_bundle(bundle)
     env = policy.description["env"]
-    inputs = [
-        TensorSpec(np.dtype(np.float32), (-1, int(space.shape[0])), group)
+    sizes = {
+        group: int(space.shape[0])
         for group, space in policy.module.observation_space.items()
         if group != CRITIC  # acting does without
-    ]
+    }
+    inputs = [TensorSpec(np.dtype(np.float32), (-1, n), group) for group, n in sizes.items()]
     outputs = [TensorSpec(np.dtype(np.float32), (-1, len(env["joints"])))]
     known = versions()
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # or it tells what it checks
     mlflow.pyfunc.save_model(
         str(folder),
         loader_module=_LOADER,
         data_path=str(bundle),
         signature=ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
+        input_example={group: np.zeros((1, n), np.float32) for group, n in sizes.items()},
         # Given, so that MLflow does not run the model in a process of its own to find out.
         pip_requirements=[f"{name}=={known[name]}" for name in ("torch", "mlflow")],
         metadata={"task": env["task"], "robot": env["robot"]},

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from mlflow.exceptions import MlflowException
+
 from stridelab.compare.analysis import compare
 from stridelab.compare.collect import collect
 from stridelab.compare.page import write_page
@@ -82,7 +84,14 @@ def _keep_parent(store: Store, result: StudyResult, run_id: str, pictures: Path)
         store.set_tags(run_id, {"stridelab.best": f"{best.label} seed={best.seed}"})
     for picture in _compare(result, pictures):
         store.log_artifact(run_id, picture, "plots")
-    store.set_tags(run_id, {_NOTE_TAG: study_note(result)})
+    store.set_tags(run_id, {_NOTE_TAG: study_note(result, _experiment_id(store))})
+
+
+def _experiment_id(store: Store) -> str:
+    try:
+        return store.experiment_id()
+    except MlflowException:  # the server is away
+        return ""
 
 
 def _keep_comparison(store: Store, result: StudyResult, run_id: str, pictures: Path) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from stridelab.tuning.tuner import metric_of
 
 _MAX_AXES = 12
 _MAX_ROWS = 12
+_MAX_COMPARED = 50
+"""More runs make the UI's page slow."""
 _LOG = ("loguniform", "power_of_two")
 
 
@@ -83,8 +87,13 @@ def _correlation(axis: ParallelAxis, values: list[float]) -> float:
     return abs(float(np.corrcoef(ranks)[0, 1]))
 
 
-def study_note(result: StudyResult) -> str:
-    """Return the description of a study's parent run, in Markdown: ranking and how to compare."""
+def study_note(result: StudyResult, experiment_id: str) -> str:
+    """Return the description of a study's parent run, in Markdown: ranking and how to compare.
+
+    Args:
+        result: The study.
+        experiment_id: Of the MLflow experiment; empty where it is not known.
+    """
     experiment = result.experiment
     metric, mode = metric_of(experiment)
     ranked = ranking(result)
@@ -104,17 +113,28 @@ def study_note(result: StudyResult) -> str:
         lines.append(f"| {label.replace('|', '/')} | {score} | {len(outcomes)} |")
     if len(ranked) > _MAX_ROWS:
         lines.append(f"| … and {len(ranked) - _MAX_ROWS} more | | |")
-    lines += ["", *_how_to_compare(result, metric)]
+    lines += ["", *_how_to_compare(result, metric, experiment_id)]
     return "\n".join(lines)
 
 
-def _how_to_compare(result: StudyResult, metric: str) -> list[str]:
+def _how_to_compare(result: StudyResult, metric: str, experiment_id: str) -> list[str]:
     keys = ", ".join(f"`{key}`" for key in result.experiment.differences)
-    lines = ["Pictures: artifacts, folder `plots`."]
-    if keys:
+    lines = ["Pictures: artifacts, folder `plots`; a page with all trials: folder `compare`."]
+    link = _comparison_link(result, experiment_id)
+    if keys and link:
         lines.append(
-            f"In this UI: open the child runs, choose all, *Compare*, *Parallel Coordinates Plot*; "
-            f"parameters {keys}, metric `{metric}`."
+            f"In this UI: [compare the trials]({link}), *Parallel Coordinates Plot*; parameters "
+            f"{keys}, metric `{metric}`."
         )
     lines.append(f"At the terminal: `stridelab compare {result.folder.name} --metric {metric}`.")
     return lines
+
+
+def _comparison_link(result: StudyResult, experiment_id: str) -> str:
+    """Return where the UI compares the trials, the best ones where it cannot show all."""
+    runs = [o.run_id for _, outcomes in ranking(result) for o in outcomes if o.run_id is not None]
+    query = {"runs": runs[:_MAX_COMPARED], "experiments": [experiment_id]}
+    texts = {name: json.dumps(ids, separators=(",", ":")) for name, ids in query.items()}
+    # Without the last part the UI of MLflow 3 shows its menu for language models beside it.
+    query_text = urlencode(texts | {"workflowType": "machine_learning"})
+    return f"#/compare-runs?{query_text}" if experiment_id and len(runs) > 1 else ""

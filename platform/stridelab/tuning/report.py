@@ -100,12 +100,11 @@ def result_table(result: StudyResult) -> Table:
         caption=f"score: {metric}, {_score_words(result)} [95 % interval]",
         header_style="bold",
     )
-    table.add_column("configuration", no_wrap=True)
-    table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("n", justify="right")
+    # Only this one may break, so that the others stay on a narrow terminal.
+    table.add_column("configuration", overflow="fold")
     shown = [name for name in _COLUMNS if any(has_metric(o, name) for o in result.outcomes)]
-    for name in shown:
-        table.add_column(_COLUMNS[name], justify="right")
+    for title in ("score", "n", *(_COLUMNS[name] for name in shown)):
+        table.add_column(title, justify="right", no_wrap=True)
     for label, outcomes in ranking(result):
         interval = bootstrap_interval(scores(outcomes, metric), aggregate_of(result))
         means = [

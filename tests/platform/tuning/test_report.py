@@ -1,6 +1,9 @@
 """The ranking of a study, without one."""
 
+import json
 import math
+import re
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -250,8 +253,15 @@ class TestPreparedComparison:
             assert axes[f"rewards.{name}"] == (weights[0][name], weights[1][name])
 
     def test_note(self, study):
-        note = study_note(study((0.8, 0, 1.25), (0.9, 0, 5.0), (0.9, 1, 7.0)))
+        note = study_note(study((0.8, 0, 1.25), (0.9, 0, 5.0), (0.9, 1, 7.0)), "3")
         assert "| gamma=0.9 | 6 [5, 7] | 2 |" in note
         assert note.index("gamma=0.9") < note.index("gamma=0.8")
         assert "parameters `algorithm.gamma`, metric `episode/return`" in note
         assert "stridelab compare study --metric episode/return" in note
+        [link] = re.findall(r"\]\(#/compare-runs\?(.*?)\)", note)
+        query = dict(parse_qsl(link))
+        assert json.loads(query["runs"]) == ["0.9 0", "0.9 1", "0.8 0"]
+        assert json.loads(query["experiments"]) == ["3"]
+
+    def test_a_note_without_an_experiment_has_no_link(self, study):
+        assert "#/compare-runs" not in study_note(study((0.8, 0, 1.25), (0.9, 0, 5.0)), "")
