@@ -37,7 +37,7 @@ def test_history_has_steps_training_time_and_values(studies):
 
 def test_time_since_the_start_stands_in_for_training_time(studies):
     run = collect(studies.uri, [studies.ids[0]], "episode/return").groups[0].runs[0]
-    site = module._Reader(studies.uri, lambda text: None)
+    site = module._Reader(studies.uri, None, lambda text: None)
     [found] = site.find(run.run_id)
     client = module.connect(studies.uri)
     made = client.create_run(client.get_run(run.run_id).info.experiment_id, start_time=5_000)

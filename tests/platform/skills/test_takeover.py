@@ -100,7 +100,9 @@ def test_robots_change_hands_together_but_not_the_fallen(lesson):
 
 
 def test_what_is_learnt_is_what_was_shown(lesson_file, tmp_path):
-    lesson = Takeover(*load_settings(lesson_file(env_steps=8 * 400, minibatches=40)), seed=3)
+    lesson = Takeover(
+        *load_settings(lesson_file(env_steps=8 * 400, minibatches=40, turn_s=0.1)), seed=3
+    )
     teacher = {n: t.clone() for n, t in lesson.skills[0].policy.module.state_dict().items()}
     rounds = []
     lesson.run(lambda steps, errors: rounds.append(steps))
