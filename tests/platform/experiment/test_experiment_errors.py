@@ -1,8 +1,10 @@
 """Every mistake in a file is one line that starts with the file and the line of the key."""
 
 import pytest
+from pydantic import BaseModel, ValidationError, field_validator
 
 from stridelab.experiment import load_experiment
+from stridelab.experiment.messages import first_problem
 from stridelab_envs.errors import UserError
 
 HEAD = "name: toy\ntask: {id: toy}\ntrain: {env_steps: 1000}\n"  # three lines
@@ -96,9 +98,9 @@ EXACT = {
     SWEEP + "task.rewards.uprigt: {uniform: [1, 2]}\n": "6: sweep.parameters.task.rewards.uprigt: "
     f'unknown reward "uprigt"; did you mean "upright"? {REWARDS}',
     SWEEP + "algorithm.gama: [0.9]\n": '6: sweep.parameters.algorithm.gama: unknown key "gama"; '
-    'did you mean "gamma"? (known: clip_param, clip_value_loss, compile, desired_kl, entropy_coef, '
-    "gae_lambda, gamma, kind, learning_rate, max_grad_norm, num_epochs, num_minibatches, "
-    "num_steps_per_env, precision, schedule, symmetry, value_loss_coef)",
+    'did you mean "gamma"? (known: asynchronous, clip_param, clip_value_loss, compile, desired_kl, '
+    "entropy_coef, gae_lambda, gamma, imitation, kind, learning_rate, max_grad_norm, num_epochs, "
+    "num_minibatches, num_steps_per_env, precision, schedule, symmetry, value_loss_coef)",
     SWEEP + "algorithm.gamma: {uniform: [2, 1]}\n": "6: sweep.parameters.algorithm.gamma.uniform: "
     "the lower bound 2 must be below the upper bound 1",
     SWEEP + "seeds: [1, 2]\n": "6: sweep.parameters.seeds: cannot be swept (nor can name, seeds, "
@@ -316,3 +318,18 @@ class TestFiles:
         assert message(write(text)).startswith(
             'walk.yaml:4: algorithm.env_steps: unknown key "env_steps"'
         )
+
+
+def test_a_package_that_cannot_be_loaded_speaks_for_itself():
+    class Section(BaseModel):
+        rewards: dict
+
+        @field_validator("rewards")
+        @classmethod
+        def refuse(cls, value):
+            raise UserError('reward "calm" cannot be loaded')
+
+    with pytest.raises(ValidationError) as caught:
+        Section(rewards={"calm": 1.0})
+    found = first_problem(caught.value)
+    assert (found.path, found.message) == ("rewards", 'reward "calm" cannot be loaded')
