@@ -7,6 +7,7 @@ that cannot be imported spoils nothing but its own parts.
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
@@ -89,6 +90,19 @@ class Registry(dict[str, PartT]):
             reason = " ".join(str(error).split())
             raise UserError(
                 f'{self.kind} "{entry.name}" of {self.origin(entry.name)} cannot be loaded: '
-                f"{type(error).__name__}: {reason}"
+                f"{type(error).__name__}: {reason}{_hidden_by(entry)}"
             ) from error
         return part
+
+
+def _hidden_by(entry: EntryPoint) -> str:
+    """Say which folder was taken for the package of an entry point, where one was.
+
+    A folder without ``__init__.py`` on the path, such as the one that a project lies in, comes
+    before what is installed as editable; in trials the working directory is on the path.
+    """
+    module = sys.modules.get(entry.module.partition(".")[0])
+    if module is None or getattr(module, "__file__", None) is not None:
+        return ""
+    folders = ", ".join(getattr(module, "__path__", []))
+    return f"; the folder {folders} is taken for the package: give it another name"

@@ -64,6 +64,14 @@ class TestRegistry:
         assert str(error.value).startswith(f'robot "ghost" of ({__name__}:missing) cannot be')
         assert "AttributeError" in str(error.value)
 
+    def test_a_folder_that_hides_a_package_is_named(self, monkeypatch, tmp_path):
+        (tmp_path / "acme_terms").mkdir()  # the project, beside the experiments
+        monkeypatch.syspath_prepend(str(tmp_path))
+        entry = EntryPoint("calm", "acme_terms:calm", "stridelab.rewards")
+        monkeypatch.setattr(plugins, "entry_points", lambda *, group: [entry])
+        with pytest.raises(UserError, match=r"the folder \S*acme_terms is taken for the package"):
+            Registry("reward", "stridelab.rewards").find("calm")
+
     def test_two_packages_with_one_name(self, install):
         install("robots", "acme", "ACME")
         install("robots", "acme", "other")

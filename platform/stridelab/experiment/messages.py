@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from stridelab_envs.errors import ConfigError
+from stridelab_envs.errors import ConfigError, UserError
 
 CHOICE = "kind="
 """How the tag begins that pydantic puts into the path of a section of which there are several."""
@@ -64,6 +64,8 @@ def first_problem(error: ValidationError) -> ConfigError:
     if isinstance(cause, ConfigError):
         found = cause.under(path) if path else cause
         return ConfigError(one_line(found.path), one_line(found.message))
+    if isinstance(cause, UserError):
+        return ConfigError(path, one_line(str(cause)))
     return ConfigError(path, one_line(_explain(problem)))
 
 

@@ -31,7 +31,8 @@ class Follower:
         if found is None:
             raise UserError(
                 f"{folder}: holds no whole checkpoint yet; --follow takes the folder of a training,"
-                " such as runs/studies/NAME"
+                " such as runs/studies/NAME, which writes one every train.checkpoint_every"
+                " iterations"
             )
         self.policy: Policy = load_bundle(found)
         """The policy of :attr:`checkpoint`."""

@@ -1,8 +1,10 @@
 """Every mistake in a file is one line that starts with the file and the line of the key."""
 
 import pytest
+from pydantic import BaseModel, ValidationError, field_validator
 
 from stridelab.experiment import load_experiment
+from stridelab.experiment.messages import first_problem
 from stridelab_envs.errors import UserError
 
 HEAD = "name: toy\ntask: {id: toy}\ntrain: {env_steps: 1000}\n"  # three lines
@@ -317,3 +319,18 @@ class TestFiles:
         assert message(write(text)).startswith(
             'walk.yaml:4: algorithm.env_steps: unknown key "env_steps"'
         )
+
+
+def test_a_package_that_cannot_be_loaded_speaks_for_itself():
+    class Section(BaseModel):
+        rewards: dict
+
+        @field_validator("rewards")
+        @classmethod
+        def refuse(cls, value):
+            raise UserError('reward "calm" cannot be loaded')
+
+    with pytest.raises(ValidationError) as caught:
+        Section(rewards={"calm": 1.0})
+    found = first_problem(caught.value)
+    assert (found.path, found.message) == ("rewards", 'reward "calm" cannot be loaded')
