@@ -105,8 +105,14 @@ def build(local_ray, tiny_tree, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pair(build):
-    """An algorithm with two runners, and where its traps are set; tests leave both running."""
+    """An algorithm with two runners, and where its traps are set, for one test after another."""
     return build(2)
+
+
+@pytest.fixture(scope="module")
+def single(build):
+    """An algorithm with one runner that samples while the learner learns."""
+    return build(1, asynchronous=True)
 
 
 def built(folder):
@@ -205,8 +211,25 @@ def test_a_mistake_of_the_user_ends_the_training_at_once(pair):
         algorithm.train()
 
 
-def test_a_runner_that_fails_while_the_learner_learns(build):
-    algorithm, folder = build(1, asynchronous=True)
+def test_three_failures_in_a_row_end_the_training(pair):
+    algorithm, folder = pair
+    train_until_all_are_back(algorithm)
+    *_, (runner, before) = built(folder).items()
+    (folder / f"{runner}.always").write_text("raise")
+    with pytest.raises(RunnerError) as caught:
+        for _ in range(1000):
+            algorithm.train()
+            time.sleep(0.1)
+    text = str(caught.value)
+    assert text.splitlines()[-1] == (
+        "environment runner 2 failed 3 times in a row: ZeroDivisionError: a foot has no mass"
+    )
+    assert "_spring" in text  # the traceback says where
+    assert len(built(folder)[runner]) == len(before) + 2
+
+
+def test_a_runner_that_fails_while_the_learner_learns(single):
+    algorithm, folder = single
     [runner] = built(folder)
     for iteration in (2, 3, 4):
         if iteration == 3:
@@ -216,24 +239,11 @@ def test_a_runner_that_fails_while_the_learner_learns(build):
     assert len(built(folder)[runner]) == 2
 
 
-def test_three_failures_in_a_row_end_the_training(build):
-    algorithm, folder = build(1)
-    [runner] = built(folder)
-    (folder / f"{runner}.always").write_text("raise")
-    with pytest.raises(RunnerError) as caught:
-        algorithm.train()
-    text = str(caught.value)
-    assert text.splitlines()[-1] == (
-        "environment runner 1 failed 3 times in a row: ZeroDivisionError: a foot has no mass"
-    )
-    assert "_spring" in text  # the traceback says where
-    assert len(built(folder)[runner]) == 3
-
-
-def test_a_runner_that_cannot_be_built_again(build):
-    algorithm, folder = build(1)
+def test_a_runner_that_cannot_be_built_again(single):
+    algorithm, folder = single
     [runner] = built(folder)
     (folder / f"{runner}.build").touch()
     (folder / runner).write_text("kill")
     with pytest.raises(RuntimeError, match=r"(?s)runner 1 does not start again.*meshes are gone"):
-        algorithm.train()
+        for _ in range(3):  # one iteration ahead
+            algorithm.train()
