@@ -15,8 +15,11 @@ def _settings_elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def walk_policy(skills_folder):
-    """An untrained policy of the H1 that is commanded a velocity."""
-    return load_bundle(skills_folder / "walk")
+    """An untrained policy of the H1 that is commanded a velocity, and begins standing."""
+    policy = load_bundle(skills_folder / "walk")
+    changes = policy.description["experiment"]["task"].setdefault("randomization", {})
+    changes["recorded_state"] = None
+    return policy
 
 
 @pytest.fixture
