@@ -15,7 +15,8 @@ test: $(VENV)/ready lint     ## every check, and every test that takes no cluste
 
 test-cluster: $(VENV)/ready  ## clusters of several nodes, and parts that are killed; minutes
 	sh cluster/install-postgres.sh
-	$(RUN)/python -m pytest -m "cluster or faults"
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
+	$(RUN)/python -m pytest -m "cluster or faults" -rs
 
 test-browser: $(VENV)/ready  ## pages and the web viewer, clicked through in headless Chromium
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'

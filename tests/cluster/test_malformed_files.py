@@ -206,6 +206,7 @@ def test_one_line_and_nothing_started(here, tmp_path, monkeypatch, capsys, name)
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.cluster  # seconds each
 @pytest.mark.parametrize("name", list(CORPUS)[::10])
 def test_in_a_process_of_its_own(tmp_path, name):
     content = CORPUS[name]
