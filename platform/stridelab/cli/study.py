@@ -39,7 +39,7 @@ def run(
     check(experiment.is_sweep)
     # Ray and torch take seconds to import: a wrong file is refused before.
     from stridelab.tuning.keep import keep_results
-    from stridelab.tuning.report import ablation_table, result_table
+    from stridelab.tuning.report import ablation_table, best_outcome, result_table
     from stridelab.tuning.study import run_study
 
     result = run_study(experiment, resume=resume, address=address, console=stderr)
@@ -59,6 +59,9 @@ def run(
         stdout.print(result_table(result))
         if experiment.ablation is not None:
             stdout.print(ablation_table(result))
+        best = best_outcome(result)
+        if best is not None and best.checkpoint is not None:
+            stdout.print(f"best:  {best.checkpoint.path}", soft_wrap=True, highlight=False)
         stdout.print(f"study: {result.folder.address}", soft_wrap=True, highlight=False)
         stdout.print(
             f"look:  stridelab ui --tracking-uri {result.tracking_uri}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Group as Stack
 from rich.markup import escape
 from rich.table import Table
@@ -33,10 +34,16 @@ def report(comparison: Comparison) -> Stack:
 
 def ranking(comparison: Comparison) -> Table:
     """Return one row a configuration, the best first."""
-    table = Table(title=f"{escape(comparison.title)}: best first", header_style="bold")
+    table = Table(
+        title=f"{escape(comparison.title)}: best first",
+        header_style="bold",
+        box=box.SIMPLE_HEAD,  # of the boxes the one that leaves most room
+        pad_edge=False,
+        collapse_padding=True,
+    )
     table.add_column("#", justify="right")
-    table.add_column("configuration", overflow="fold", min_width=16)
-    table.add_column(f"{comparison.metric}\nIQM, 95 % interval", justify="right", no_wrap=True)
+    table.add_column("configuration", overflow="fold", min_width=12)
+    table.add_column(f"{comparison.metric}\nIQM, 95 % interval", justify="right", min_width=9)
     table.add_column("n", justify="right")
     table.add_column(f"gap to\n{comparison.target:.4g}", justify="right")
     table.add_column("P(beats\nbest)", justify="right")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from rich import box
 from rich.table import Table
 
 from stridelab.evaluation.statistics import (
@@ -99,6 +100,9 @@ def result_table(result: StudyResult) -> Table:
         title=f"{result.experiment.name}: best first",
         caption=f"score: {metric}, {_score_words(result)} [95 % interval]",
         header_style="bold",
+        box=box.SIMPLE_HEAD,  # of the boxes the one that leaves most room
+        pad_edge=False,
+        collapse_padding=True,
     )
     # Only this one may break, so that the others stay on a narrow terminal.
     table.add_column("configuration", overflow="fold")
