@@ -91,6 +91,18 @@ def test_observation_settings(task):
     assert terms["base_quat"] == task.observations["policy"]["base_quat"]
 
 
+def test_what_another_group_is_shown_is_added_by_name():
+    task = get_task("x1_walk")
+    changed = task.with_overrides({"observations": {"policy": {"friction": {}, "base_mass": {}}}})
+    critic = task.observations["critic"]
+    names = [*task.observations["policy"], "friction", "base_mass"]
+    assert list(changed.observations["policy"]) == names
+    assert changed.observations["policy"]["base_mass"] == critic["base_mass"]
+    assert changed.observations["critic"] == critic
+    with pytest.raises(ConfigError, match=r"observations\.policy\.frction.*friction"):
+        task.with_overrides({"observations": {"policy": {"frction": {}}}})
+
+
 def test_terminations_and_randomization(task):
     changed = task.with_overrides(
         {

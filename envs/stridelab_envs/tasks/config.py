@@ -129,11 +129,12 @@ class TaskConfig:
                 first choice; ``observations`` maps group, then term, to a mapping with ``scale``,
                 ``noise`` and parameters; ``commands``, ``terminations`` and ``randomization`` map
                 a term to its parameters, what is random within an episode also to
-                ``interval_s``. A term of an installed package is added by naming it; ``null``
-                switches a term off, but no command. ``history`` maps a group to its number of
-                frames; ``profile`` names one of the task's profiles; ``terrain`` is a kind of
-                ground, or a mapping with ``kind``, ``difficulty`` and ``seed``. The scalars carry
-                their own names and win over the profile.
+                ``interval_s``. A term of an installed package is added by naming it, and an
+                observation of another group too; ``null`` switches a term off, but no command.
+                ``history`` maps a group to its number of frames; ``profile`` names one of the
+                task's profiles; ``terrain`` is a kind of ground, or a mapping with ``kind``,
+                ``difficulty`` and ``seed``. The scalars carry their own names and win over the
+                profile.
 
         Raises:
             ConfigError: If a key is unknown or a value is out of range; the path is relative to
@@ -159,7 +160,9 @@ class TaskConfig:
                 changes[key] = {**self.history, **lengths}
             elif key == "observations":
                 groups = _as_mapping(value, key)
-                changes[key] = _override_table(self.observations, groups, key, "group", _group)
+                shown = {n: t for group in self.observations.values() for n, t in group.items()}
+                change = partial(_group, elsewhere=shown)
+                changes[key] = _override_table(self.observations, groups, key, "group", change)
             elif key in _KIND:
                 table: Mapping[str, Any] = getattr(self, key)
                 changes[key] = _override_table(
@@ -296,19 +299,25 @@ def _action_scale(value: Any) -> float | dict[str, float]:
 
 
 def _override_table(
-    table: Mapping[str, Any], changes: Mapping[str, Any], path: str, kind: str, change: Any
+    table: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    path: str,
+    kind: str,
+    change: Any,
+    elsewhere: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Apply ``change(path, entry, value)`` to the entries named; ``None`` takes an entry out.
 
-    A name the table lacks may be that of a term of an installed package, which is added.
+    A name the table lacks may be in ``elsewhere``, or that of a term of an installed package; it is
+    added.
     """
-    result = dict(table)
+    result, elsewhere = dict(table), elsewhere or {}
     for name, value in changes.items():
         if name not in table:
-            added = term_names(kind)
-            if name not in added:
-                raise ConfigError(f"{path}.{name}", unknown_name(kind, name, [*table, *added]))
-            result[name] = registered_term(kind, name)
+            known = [*table, *elsewhere, *term_names(kind)]
+            if name not in known:
+                raise ConfigError(f"{path}.{name}", unknown_name(kind, name, known))
+            result[name] = elsewhere[name] if name in elsewhere else registered_term(kind, name)
         entry = change(f"{path}.{name}", result[name], value)
         if entry is None:
             del result[name]
@@ -341,8 +350,14 @@ def _observation(path: str, term: ObservationTerm, value: Any) -> ObservationTer
     return _with_params(path, term, settings)
 
 
-def _group(path: str, terms: Mapping[str, ObservationTerm], value: Any) -> Mapping[str, Any]:
-    left = _override_table(terms, _as_mapping(value, path), path, "observation", _observation)
+def _group(
+    path: str,
+    terms: Mapping[str, ObservationTerm],
+    value: Any,
+    elsewhere: Mapping[str, ObservationTerm],
+) -> Mapping[str, Any]:
+    changes = _as_mapping(value, path)
+    left = _override_table(terms, changes, path, "observation", _observation, elsewhere)
     if not left:
         raise ConfigError(path, "must keep at least one observation")
     return left
