@@ -176,6 +176,6 @@ class TestOverrides:
 
 def test_layouts_that_ship(shipped_layouts):
     paths = sorted(shipped_layouts.glob("*.yaml"))
-    assert [path.stem for path in paths] == ["biped17", "humanoid_legs", "x1"]
+    assert [path.stem for path in paths] == ["biped17", "h1_legs", "humanoid_legs", "x1"]
     for path in paths:
         assert validate(yaml.safe_load(path.read_text())).description
