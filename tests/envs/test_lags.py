@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from stridelab_envs.batch_env import BatchEnv
+from stridelab_envs.mdp.privileged_observations import action_lag
 from stridelab_envs.registry import get_task
 
 TERMS = get_task("x1_walk").randomization
@@ -39,6 +40,18 @@ def torque_of_target(env, joint):
         + kp * (q[:, joint] - env.state.default_pose[joint])
         + kd * v[:, joint]
     )
+
+
+def test_who_is_told_is_told_the_lag_in_force():
+    env = make(action=[0.013, 0.013])
+    env.reset()
+    assert action_lag(env.state).tolist() == [[pytest.approx(0.013, abs=2e-6)]] * 4
+    env = make(action=[0.005, 0.04], count=32)
+    env.reset()
+    lags = action_lag(env.state)
+    assert lags.shape == (32, 1)
+    assert 0.004 < lags.min() < 0.015 < 0.03 < lags.max() < 0.041
+    assert action_lag(make().state).tolist() == [[0.0]] * 4
 
 
 @pytest.mark.parametrize("milliseconds", [5, 6, 13, 40])

@@ -9,6 +9,7 @@ import torch
 
 from stridelab_envs.batch_env import BatchEnv
 from stridelab_envs.mdp import model_randomization as randomize
+from stridelab_envs.mdp import privileged_observations
 from stridelab_envs.registry import get_task
 
 TERMS = get_task("x1_walk").randomization
@@ -91,6 +92,8 @@ def test_centre_of_mass_moves_from_its_place(env):
     shift = place - torch.tensor(env.sim.model.body_ipos[number])
     assert fills(shift, -0.05, 0.05)
     assert (place[:, 2] - 0.257378).abs().max() <= 0.05
+    told = privileged_observations.centre_of_mass_shift(env.state, body="base")
+    torch.testing.assert_close(told, shift.float())
 
 
 def test_joint_terms_change_joints_alone(env):

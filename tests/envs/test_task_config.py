@@ -93,10 +93,12 @@ def test_observation_settings(task):
 
 def test_what_another_group_is_shown_is_added_by_name():
     task = get_task("x1_walk")
-    changed = task.with_overrides({"observations": {"policy": {"friction": {}, "base_mass": {}}}})
+    added = {"friction": {}, "base_mass": {}, "base_com": {"scale": 2.0}}
+    changed = task.with_overrides({"observations": {"policy": added}})
     critic = task.observations["critic"]
-    names = [*task.observations["policy"], "friction", "base_mass"]
+    names = [*task.observations["policy"], *added]
     assert list(changed.observations["policy"]) == names
+    assert changed.observations["policy"]["base_com"].scale == 2.0
     assert changed.observations["policy"]["base_mass"] == critic["base_mass"]
     assert changed.observations["critic"] == critic
     with pytest.raises(ConfigError, match=r"observations\.policy\.frction.*friction"):

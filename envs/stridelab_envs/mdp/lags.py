@@ -84,6 +84,12 @@ class Lags:
         delays = self._sim.model_field("actuator_delay")
         delays[ids.unsqueeze(1), self._actuators] = _early(seconds).unsqueeze(1)
 
+    def action(self) -> Tensor:
+        """Return how late targets are [s], ``(num_envs, 1)``; zero without buffers for them."""
+        if not self._actuators:
+            return torch.zeros(self._sim.num_envs, 1)
+        return self._sim.model_field("actuator_delay")[:, self._actuators[:1]].float()
+
     def set_observation(self, ids: Tensor, seconds: Tensor) -> None:
         """Delay the joints' sensors in environments ``ids (k,)`` by ``seconds (k,)``."""
         delays = self._sim.model_field("sensor_delay")

@@ -69,6 +69,8 @@ class TaskConfig:
     """What the policy is asked to do."""
     observations: Mapping[str, Mapping[str, ObservationTerm]]
     """Groups of observation terms; ``policy`` is required, ``critic`` is optional."""
+    more_observations: Mapping[str, ObservationTerm] = field(default_factory=dict)
+    """Terms that no group is shown until an experiment names them."""
     history: Mapping[str, int] = field(default_factory=dict)
     """Number of frames in an observation of a group, oldest first; 1 where it names none."""
     rewards: Mapping[str, RewardTerm]
@@ -130,11 +132,11 @@ class TaskConfig:
                 ``noise`` and parameters; ``commands``, ``terminations`` and ``randomization`` map
                 a term to its parameters, what is random within an episode also to
                 ``interval_s``. A term of an installed package is added by naming it, and an
-                observation of another group too; ``null`` switches a term off, but no command.
-                ``history`` maps a group to its number of frames; ``profile`` names one of the
-                task's profiles; ``terrain`` is a kind of ground, or a mapping with ``kind``,
-                ``difficulty`` and ``seed``. The scalars carry their own names and win over the
-                profile.
+                observation of another group or of ``more_observations`` too; ``null``
+                switches a term off, but no command. ``history`` maps a group to
+                its number of frames; ``profile`` names one of the task's profiles; ``terrain`` is
+                a kind of ground, or a mapping with ``kind``, ``difficulty`` and ``seed``. The
+                scalars carry their own names and win over the profile.
 
         Raises:
             ConfigError: If a key is unknown or a value is out of range; the path is relative to
@@ -159,9 +161,7 @@ class TaskConfig:
                 lengths = {group: _whole(f"history.{group}", count) for group, count in frames}
                 changes[key] = {**self.history, **lengths}
             elif key == "observations":
-                groups = _as_mapping(value, key)
-                shown = {n: t for group in self.observations.values() for n, t in group.items()}
-                change = partial(_group, elsewhere=shown)
+                groups, change = _as_mapping(value, key), partial(_group, elsewhere=self._shown())
                 changes[key] = _override_table(self.observations, groups, key, "group", change)
             elif key in _KIND:
                 table: Mapping[str, Any] = getattr(self, key)
@@ -178,6 +178,13 @@ class TaskConfig:
                 "episode_length_s", f"must be at least one control step, {changed.control_dt:g} s"
             )
         return changed
+
+    def _shown(self) -> dict[str, ObservationTerm]:
+        """Return every observation term the task knows, by name."""
+        terms = dict(self.more_observations)
+        for group in self.observations.values():
+            terms |= group
+        return terms
 
     def _profile(self, name: Any) -> dict[str, Any]:
         if not isinstance(name, str) or name not in self.profiles:

@@ -26,6 +26,7 @@ from stridelab_envs.mdp import (
 from stridelab_envs.mdp import gait_observations as gait_obs
 from stridelab_envs.mdp import model_randomization as model
 from stridelab_envs.mdp import observations as obs
+from stridelab_envs.mdp import privileged_observations as privileged
 from stridelab_envs.mdp.gait_command import GaitCommand
 from stridelab_envs.mdp.randomization import joint_pos_offset, payload
 from stridelab_envs.mdp.terms import (
@@ -67,6 +68,12 @@ def x1_walk() -> TaskConfig:
         contact_threshold=5.0,
         commands={"velocity": CommandTerm(func=GaitCommand, params=_gait())},
         observations={"policy": _policy(), "critic": _critic()},
+        more_observations={
+            "base_com": ObservationTerm(
+                func=privileged.centre_of_mass_shift, params={"body": "base"}, scale=20.0
+            ),
+            "action_lag": ObservationTerm(func=privileged.action_lag, scale=25.0),
+        },
         history={"policy": 66, "critic": 3},
         rewards=_rewards(),
         only_positive_rewards=True,
