@@ -114,8 +114,6 @@ def tables(record: dict[str, Any]) -> Group:
             f"{rate['env_steps_per_round']:,}",
             _mebibytes(rate["peak_memory"]),
         )
-    for name, reason in record["skipped"].items():
-        rates.add_row(name, "-", Text(reason), "-", "-")
     ratios = Table("ratio", "of", "to", "median", "range", "rounds")
     for name, entry in record["ratio_rounds"].items():
         ratios.add_row(
@@ -126,7 +124,8 @@ def tables(record: dict[str, Any]) -> Group:
             f"{entry['min']:.3f} - {entry['max']:.3f}",
             str(len(entry["rounds"])),
         )
-    return Group(rates, ratios)
+    skipped = [Text(f"{name}: {reason}") for name, reason in record["skipped"].items()]
+    return Group(rates, *skipped, ratios)
 
 
 def _mebibytes(count: int | None) -> str:
