@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test test-cluster test-browser lint ui docs clean
+.PHONY: demo test test-cluster test-browser test-benchmarks lint ui docs clean
 
 demo: $(VENV)/ready          ## a small sweep from YAML to MLflow, in minutes
 	$(RUN)/stridelab sweep experiments/sweeps/biped_demo.yaml
@@ -11,7 +11,7 @@ demo: $(VENV)/ready          ## a small sweep from YAML to MLflow, in minutes
 	@echo "Now run:  make ui   and open the address it prints."
 
 test: $(VENV)/ready lint     ## every check, and every test that takes no cluster
-	$(RUN)/python -m pytest -m "not cluster"
+	$(RUN)/python -m pytest -m "not cluster and not benchmark"
 
 test-cluster: $(VENV)/ready  ## clusters of several nodes, and parts that are killed; minutes
 	sh cluster/install-postgres.sh
@@ -21,6 +21,10 @@ test-cluster: $(VENV)/ready  ## clusters of several nodes, and parts that are ki
 test-browser: $(VENV)/ready  ## pages and the web viewer, clicked through in headless Chromium
 	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
 	$(RUN)/python -m pytest -m browser -rs
+
+test-benchmarks: $(VENV)/ready  ## has anything become slower? minutes, on a machine that does nothing else
+	$(RUN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(RUN)/python -m pytest tests/benchmarks -m benchmark -rs
 
 lint: $(VENV)/ready          ## format, lint, types, spelling
 	$(RUN)/ruff format --check .

@@ -41,10 +41,24 @@ class Match:
     """Environment steps per second of each contender in each round, [1/s]; equal lengths."""
     env_steps: dict[str, int] = field(default_factory=dict)
     """Environment steps of a contender's last round."""
+    peak_memory: dict[str, int] = field(default_factory=dict)
+    """Most memory that a contender's process has held, without the processes it started [bytes];
+    empty where the system does not tell."""
     skipped: dict[str, str] = field(default_factory=dict)
     """Why a contender did not take part."""
     seconds: float = 0.0
     """Time of everything, from the start of the first process [s]."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of one contender."""
+
+    seconds: float
+    """Time it took [s]."""
+    env_steps: int
+    peak_memory: int | None
+    """See :attr:`Match.peak_memory`."""
 
 
 class Process:
@@ -96,8 +110,8 @@ class Process:
         """
         self._receive()
 
-    def round(self) -> tuple[float, int]:
-        """Run one round; return its time [s] and its environment steps.
+    def round(self) -> Round:
+        """Run one round.
 
         Raises:
             ContenderError: If the contender broke down.
@@ -107,7 +121,7 @@ class Process:
             self._process.stdin.write("round\n")
             self._process.stdin.flush()
         reply = self._receive()
-        return float(reply["seconds"]), int(reply["env_steps"])
+        return Round(**reply)
 
     def _receive(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -226,8 +240,10 @@ def _play(
             on_progress(f"round {index + 1} of {rounds}: {name}")
             result = _attempt(match, process, process.round)
             if result is not None:
-                seconds, match.env_steps[name] = result
-                match.rates.setdefault(name, []).append(match.env_steps[name] / seconds)
+                match.env_steps[name] = result.env_steps
+                match.rates.setdefault(name, []).append(result.env_steps / result.seconds)
+                if result.peak_memory is not None:
+                    match.peak_memory[name] = result.peak_memory
         longest = max(longest, time.perf_counter() - begun)
 
 

@@ -68,7 +68,8 @@ def report(
 ) -> dict[str, Any]:
     """Put everything about a match into one JSON-able record.
 
-    ``rates`` are environment steps per second [1/s]. ``ratios`` maps a name to the median over
+    ``rates`` are environment steps per second [1/s], with the most memory that each contender's
+    process held [bytes]. ``ratios`` maps a name to the median over
     rounds of one rate over the other; ``ratio_rounds`` holds the rounds behind it.
     """
     rounds = {name: ratio_rounds(match, ratio) for name, ratio in suite.ratios.items()}
@@ -78,7 +79,11 @@ def report(
         "size": asdict(size),
         "machine": machine_record,
         "rates": {
-            name: {**spread(values), "env_steps_per_round": match.env_steps[name]}
+            name: {
+                **spread(values),
+                "env_steps_per_round": match.env_steps[name],
+                "peak_memory": match.peak_memory.get(name),
+            }
             for name, values in match.rates.items()
         },
         "ratios": {name: entry["median"] for name, entry in found.items()},
@@ -96,6 +101,7 @@ def tables(record: dict[str, Any]) -> Group:
         "steps/s",
         "range",
         "steps a round",
+        "peak memory",
         title=f"{record['benchmark']}: {size['num_envs']} environments, "
         f"{size['num_threads']} threads",
         caption=f"{about['cpu']}, {about['cores']} cores, load {about['load_average']:.1f}",
@@ -106,9 +112,8 @@ def tables(record: dict[str, Any]) -> Group:
             f"{rate['median']:,.0f}",
             f"{rate['min']:,.0f} - {rate['max']:,.0f}",
             f"{rate['env_steps_per_round']:,}",
+            _mebibytes(rate["peak_memory"]),
         )
-    for name, reason in record["skipped"].items():
-        rates.add_row(name, "-", Text(reason), "-")
     ratios = Table("ratio", "of", "to", "median", "range", "rounds")
     for name, entry in record["ratio_rounds"].items():
         ratios.add_row(
@@ -119,4 +124,9 @@ def tables(record: dict[str, Any]) -> Group:
             f"{entry['min']:.3f} - {entry['max']:.3f}",
             str(len(entry["rounds"])),
         )
-    return Group(rates, ratios)
+    skipped = [Text(f"{name}: {reason}") for name, reason in record["skipped"].items()]
+    return Group(rates, *skipped, ratios)
+
+
+def _mebibytes(count: int | None) -> str:
+    return "-" if count is None else f"{count / 2**20:,.0f} MiB"

@@ -27,20 +27,31 @@ class PlatformTraining(Contender):
 
     Args:
         num_envs: Environments.
-        num_threads: Threads of physics and torch.
+        num_threads: Threads of physics and torch, in all runners together.
         precision: ``bf16`` or ``fp32``.
         compiled: Compile the loss; needs a C++ compiler.
+        runners: Processes that sample; 0 samples in the learner's process.
+        asynchronous: Sample while learning.
     """
 
     def __init__(
-        self, num_envs: int, num_threads: int, precision: str, compiled: bool = False
+        self,
+        num_envs: int,
+        num_threads: int,
+        precision: str,
+        compiled: bool = False,
+        runners: int = 0,
+        asynchronous: bool = False,
     ) -> None:
         from stridelab.algorithms.ppo import build_config
 
-        start_ray(num_cpus=1)
+        start_ray(num_cpus=1 + runners)
         register()
-        experiment = bench_experiment(num_envs, precision, compiled)
-        config = build_config(experiment, seed=SEED, num_threads=num_threads)
+        experiment = bench_experiment(
+            num_envs, precision, compiled, runners=runners, asynchronous=asynchronous
+        )
+        threads = max(1, num_threads // max(1, runners))
+        config = build_config(experiment, seed=SEED, num_threads=threads)
         self.algorithm: Any = config.build_algo()
 
     def run(self) -> int:

@@ -1,7 +1,8 @@
 """The process of one contender: ``python -m stridelab.bench.worker '{"factory": ..., ...}'``.
 
 It answers lines on standard input by lines of JSON on standard output: first, unasked, that it is
-ready; then ``{"seconds": ..., "env_steps": ...}`` for each line; at the end of input it leaves.
+ready; then ``{"seconds": ..., "env_steps": ..., "peak_memory": ...}`` for each line; at the end of
+input it leaves.
 Between rounds it sleeps on its input. Whatever libraries print goes to standard error.
 """
 
@@ -13,6 +14,7 @@ import sys
 import time
 import traceback
 from importlib import import_module
+from pathlib import Path
 from typing import IO, Any
 
 import torch
@@ -34,14 +36,26 @@ def make_contender(factory: str, options: dict[str, Any]) -> Contender:
     return contender
 
 
-def timed_round(contender: Contender, *, warm_up: bool = False) -> dict[str, float]:
+def peak_memory() -> int | None:
+    """Return the most memory that this process alone has held so far [bytes]; None off Linux.
+
+    ``getrusage`` would count what the parent held when it started this process.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
+    peaks = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(peaks[0]) * 1024 if peaks else None
+
+
+def timed_round(contender: Contender, *, warm_up: bool = False) -> dict[str, float | None]:
     """Run one round; preparing and warming up are not timed."""
     contender.prepare()
     if warm_up:
         contender.run()
     start = time.perf_counter()
     env_steps = contender.run()
-    return {"seconds": time.perf_counter() - start, "env_steps": env_steps}
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "env_steps": env_steps, "peak_memory": peak_memory()}
 
 
 def serve(

@@ -104,15 +104,28 @@ def bench_env(num_envs: int, num_threads: int) -> BatchEnv:
     return registry.make_env(bench_task(), num_envs=num_envs, seed=SEED, num_threads=num_threads)
 
 
-def bench_experiment(num_envs: int, precision: str, compiled: bool) -> Experiment:
+def bench_experiment(
+    num_envs: int,
+    precision: str,
+    compiled: bool,
+    *,
+    runners: int = 0,
+    asynchronous: bool = False,
+) -> Experiment:
     """Return the workload as an experiment; :func:`register` must have been called."""
-    algorithm = {**SETTINGS.model_dump(), "precision": precision, "compile": compiled}
+    algorithm = {
+        **SETTINGS.model_dump(),
+        "precision": precision,
+        "compile": compiled,
+        "asynchronous": asynchronous,
+    }
     return validate(
         {
             "name": "bench",
             "task": {"id": TASK_ID, "num_envs": num_envs},
             "model": MODEL.model_dump(),
             "algorithm": algorithm,
+            "resources": {"env_runners": runners},
             "train": {"env_steps": 10**12},
         }
     )

@@ -1,15 +1,21 @@
-"""``stridelab bench``: physics, env, train."""
+"""``stridelab bench``: physics, env, train, scale."""
 
 from __future__ import annotations
 
 import os
 import time
-from typing import Annotated
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 
 from stridelab.bench.arena import compete
 from stridelab.bench.report import machine, report, tables
+from stridelab.bench.scaling import scale_suites, scaling
 from stridelab.bench.suites import (
     QUICK_TIME_LIMIT,
     Size,
@@ -22,68 +28,24 @@ from stridelab.cli.console import print_json, stderr, stdout
 
 app = typer.Typer(help="Measure throughput against others.", no_args_is_help=True)
 
-EnvsOption = Annotated[
-    int | None,
-    typer.Option("--num-envs", min=1, help="Environments; default 1024, with --quick 256."),
-]
-ThreadsOption = Annotated[
-    int | None,
-    typer.Option("--threads", min=1, help="Threads of each process; default all cores."),
-]
-RoundsOption = Annotated[
-    int | None,
-    typer.Option("--rounds", min=1, help="Rounds of each contender; default 5, with --quick 3."),
-]
 QuickOption = Annotated[bool, typer.Option("--quick", help="A small run, below 50 s.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command()
-def physics(
-    num_envs: EnvsOption = None,
-    threads: ThreadsOption = None,
-    rounds: RoundsOption = None,
+def _size(
+    num_envs: Annotated[
+        int | None, typer.Option(min=1, help="Environments; default 1024, with --quick 256.")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of each process; default all cores.")
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rounds of each contender; default 5, with --quick 3."),
+    ] = None,
     quick: QuickOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare Simulation.step with a bare loop over mujoco.batch.Batch."""
-    size = _size(num_envs, threads, rounds, quick)
-    _run(physics_suite(size), size, as_json)
-
-
-@app.command()
-def env(
-    num_envs: EnvsOption = None,
-    threads: ThreadsOption = None,
-    rounds: RoundsOption = None,
-    quick: QuickOption = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare BatchEnv.step with its physics alone."""
-    size = _size(num_envs, threads, rounds, quick)
-    _run(env_suite(size), size, as_json)
-
-
-@app.command()
-def train(
-    num_envs: EnvsOption = None,
-    threads: ThreadsOption = None,
-    rounds: RoundsOption = None,
-    quick: QuickOption = False,
-    profile: Annotated[
-        bool, typer.Option("--profile", help="Only show where an iteration's time goes.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Compare training iterations with a hand-written loop, rsl_rl, stock RLlib and SB3."""
-    size = _size(num_envs, threads, rounds, quick)
-    if profile:
-        _profile(size, as_json)
-    else:
-        _run(train_suite(size, quick=quick), size, as_json)
-
-
-def _size(num_envs: int | None, threads: int | None, rounds: int | None, quick: bool) -> Size:
+) -> Size:
+    """Return how much is run; its parameters are options of every benchmark."""
     return Size(
         num_envs=num_envs or (256 if quick else 1024),
         num_threads=threads or len(os.sched_getaffinity(0)),
@@ -92,8 +54,74 @@ def _size(num_envs: int | None, threads: int | None, rounds: int | None, quick: 
     )
 
 
-def _run(suite: Suite, size: Size, as_json: bool) -> None:
-    """Hold the match and print it; exit code 1 if our own contender broke down."""
+def _benchmark(command: Callable[..., None]) -> None:
+    """Add a command: in place of ``size`` it gets the options of :func:`_size`."""
+    shared = signature(_size, eval_str=True).parameters
+    own = signature(command, eval_str=True).parameters
+    options = {**shared, **{name: option for name, option in own.items() if name != "size"}}
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        size = _size(**{name: values[name] for name in shared})
+        command(size, **{name: values[name] for name in own if name != "size"})
+
+    run.__signature__ = signature(command).replace(parameters=list(options.values()))  # type: ignore[attr-defined]
+    app.command()(run)
+
+
+@_benchmark
+def physics(size: Size, as_json: JsonOption = False) -> None:
+    """Compare Simulation.step with a bare loop over mujoco.batch.Batch."""
+    _run(physics_suite(size), size, as_json)
+
+
+@_benchmark
+def env(size: Size, as_json: JsonOption = False) -> None:
+    """Compare BatchEnv.step with its physics alone."""
+    _run(env_suite(size), size, as_json)
+
+
+@_benchmark
+def train(
+    size: Size,
+    quick: QuickOption = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Only show where an iteration's time goes.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare training iterations with a hand-written loop, rsl_rl, stock RLlib and SB3."""
+    if profile:
+        _profile(size, as_json)
+    else:
+        _run(train_suite(size, quick=quick), size, as_json)
+
+
+@_benchmark
+def scale(
+    size: Size,
+    quick: QuickOption = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw the curves to this PNG file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure against numbers of environments, against sampling processes, with a long history."""
+    from stridelab.bench.scaling_plot import draw_scaling
+
+    parts = [_hold(suite, size) for suite in scale_suites(size, quick=quick)]
+    record = scaling(parts)
+    if plot is not None:
+        draw_scaling(record, plot)
+        stderr.print(f"written: {plot}", highlight=False, markup=False, soft_wrap=True)
+    if as_json:
+        print_json(record)
+    else:
+        stdout.print(Group(*(tables(part) for part in parts)))
+    if any(part["skipped"] for part in parts):  # all contenders are ours
+        raise typer.Exit(1)
+
+
+def _hold(suite: Suite, size: Size) -> dict[str, Any]:
+    """Hold the match and return its record."""
     about = machine()
     with stderr.status("starting") as status:
         match = compete(
@@ -103,12 +131,17 @@ def _run(suite: Suite, size: Size, as_json: bool) -> None:
             time_limit=size.time_limit,
             on_progress=status.update,
         )
-    record = report(suite, size, match, about)
+    return report(suite, size, match, about)
+
+
+def _run(suite: Suite, size: Size, as_json: bool) -> None:
+    """Hold the match and print it; exit code 1 if our own contender broke down."""
+    record = _hold(suite, size)
     if as_json:
         print_json(record)
     else:
         stdout.print(tables(record))
-    if suite.entries[0].name in match.skipped:
+    if suite.entries[0].name in record["skipped"]:
         raise typer.Exit(1)
 
 

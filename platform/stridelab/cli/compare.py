@@ -34,6 +34,10 @@ def command(
         float | None,
         typer.Option(help="Score that counts as solved; default that of the best run."),
     ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Also show after how many environment steps runs first reached this."),
+    ] = None,
     baseline: Annotated[
         str | None, typer.Option(help="Configuration to improve on; default the study's own.")
     ] = None,
@@ -56,7 +60,9 @@ def command(
             uri, targets or (), metric, on_progress=lambda text: status.update(escape(text))
         )
         status.update("comparing")
-        comparison = compare(collection, mode=mode.value, target=target, baseline=baseline)
+        comparison = compare(
+            collection, mode=mode.value, target=target, threshold=threshold, baseline=baseline
+        )
         written = [html] if html is not None else []
         if html is not None:
             write_page(comparison, html)

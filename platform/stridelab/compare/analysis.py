@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from stridelab.compare.collect import Collection, Floats, Group, History
 from stridelab.compare.importance import StudyImportance, study_importance
+from stridelab.compare.threshold import Reached, reached
 from stridelab.evaluation.statistics import (
     Interval,
     bootstrap_interval,
@@ -64,6 +65,8 @@ class Row:
     """Probability that a run beats one of the best configuration; None for the best itself."""
     over_baseline: Interval | None
     """The same against the baseline; None for the baseline, and where there is none."""
+    reached: Reached | None
+    """When its runs reached the threshold; None where none was given."""
     by_steps: Band | None
     by_time: Band | None
     """Learning curves; None where nothing was logged."""
@@ -84,6 +87,8 @@ class Comparison:
     """``"max"`` when higher scores are better, else ``"min"``."""
     target: float
     """Score that the optimality gap is measured from."""
+    threshold: float | None
+    """Value of the curve metric to reach; None where none was given."""
     baseline: Row | None
     rows: tuple[Row, ...]
     importances: tuple[StudyImportance, ...]
@@ -106,6 +111,8 @@ class Comparison:
             "metric": self.metric,
             "mode": self.mode,
             "target": self.target,
+            "threshold": self.threshold,
+            "threshold_metric": None if self.threshold is None else self.curve_metric,
             "baseline": self.baseline.group.label if self.baseline else None,
             "configurations": [_row_record(row) for row in self.rows],
             "importance": [_finite_record(asdict(study)) for study in self.importances],
@@ -118,6 +125,7 @@ def compare(
     *,
     mode: str = "max",
     target: float | None = None,
+    threshold: float | None = None,
     baseline: str | None = None,
 ) -> Comparison:
     """Rank configurations and say how sure the ranking is.
@@ -126,6 +134,7 @@ def compare(
         collection: The runs.
         mode: ``"max"`` when higher scores are better, ``"min"`` when lower ones are.
         target: Score that counts as solved; the best run's when not given.
+        threshold: Value of the curve metric whose first reaching is looked for.
         baseline: Label of the configuration to improve on. When not given, the one that its study
             changed nothing of, if there is exactly one.
 
@@ -149,6 +158,7 @@ def compare(
                 gap=bootstrap_interval(sign * group.scores, _gap_to(sign * goal)),
                 over_best=_over(group, best, sign),
                 over_baseline=_over(group, reference, sign) if reference else None,
+                reached=_reached(group, threshold, mode),
                 by_steps=band([_steps(run.history) for run in group.runs]),
                 by_time=band([_time(run.history) for run in group.runs]),
                 means=means,
@@ -161,6 +171,7 @@ def compare(
         curve_metric=collection.curve_metric,
         mode=mode,
         target=goal,
+        threshold=threshold,
         baseline=next((row for row in rows if row.group is reference), None),
         rows=tuple(rows),
         importances=tuple(_importances(ranked, mode)),
@@ -261,6 +272,12 @@ def _over(group: Group, other: Group, sign: float) -> Interval | None:
     return improvement_interval(sign * group.scores, sign * other.scores)
 
 
+def _reached(group: Group, threshold: float | None, mode: str) -> Reached | None:
+    if threshold is None:
+        return None
+    return reached([run.history for run in group.runs], threshold, mode)
+
+
 def _gap_to(target: float) -> Callable[[Floats], float]:
     return lambda scores: optimality_gap(scores, target)
 
@@ -322,6 +339,7 @@ def _row_record(row: Row) -> dict[str, Any]:
         "optimality_gap": asdict(row.gap),
         "improvement_over_best": asdict(row.over_best) if row.over_best else None,
         "improvement_over_baseline": asdict(row.over_baseline) if row.over_baseline else None,
+        "steps_to_threshold": row.reached.record() if row.reached else None,
         "metrics": row.means,
         "runs": [
             {"run_id": run.run_id, "seed": run.seed, "score": run.score} for run in group.runs

@@ -22,6 +22,8 @@ _MEASURED = {
 def report(comparison: Comparison) -> Stack:
     """Return ranking, importance of parameters, and notes, ready to print."""
     parts: list[Table | Text] = [ranking(comparison)]
+    if comparison.threshold is not None:
+        parts.append(steps_to_threshold(comparison))
     parts += [importance(study) for study in comparison.importances if study.parameters]
     parts += [
         Text(f"importance in {study.study}: {study.note}", style="dim")
@@ -58,6 +60,25 @@ def ranking(comparison: Comparison) -> Table:
         if comparison.baseline:
             cells.append(_probability(row.over_baseline))
         table.add_row(*cells, *(_mean(row, name) for name in shown))
+    return table
+
+
+def steps_to_threshold(comparison: Comparison) -> Table:
+    """Return how much experience each configuration took to reach the threshold."""
+    sign = "≥" if comparison.mode == "max" else "≤"
+    table = Table(
+        title=f"{escape(comparison.curve_metric)} {sign} {comparison.threshold:g} for the first "
+        "time",
+        header_style="bold",
+    )
+    table.add_column("configuration", overflow="fold", min_width=12)
+    table.add_column("median env steps", justify="right")
+    table.add_column("runs that reached it", justify="right")
+    for row in comparison.rows:
+        assert row.reached is not None
+        middle = row.reached.median
+        shown = "not reached" if middle is None else f"{middle:,.0f}"
+        table.add_row(escape(row.group.label), shown, f"{row.reached.n} of {row.score.n}")
     return table
 
 

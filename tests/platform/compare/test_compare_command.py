@@ -62,3 +62,15 @@ def test_mistakes_are_user_errors(run, tmp_path):
         run("grit", "--html", tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
     assert run("grid", "--mode", "best").exit_code == 2
+
+
+def test_steps_to_a_threshold(run, studies):
+    lines = run(studies.parent, "--threshold", "3").stdout.splitlines()
+    [title] = [line.strip() for line in lines if "for the first time" in line]
+    assert title == "episode/return ≥ 3 for the first time"
+    [best] = [line for line in lines if "rewards=v7" in line and "of 3" in line]
+    assert re.findall(r"[\w=]+", best) == ["rewards=v7", "200", "3", "of", "3"]
+    [worst] = [line for line in lines if "baseline" in line and "of 4" in line]
+    assert "not reached" in worst
+    assert "2 of 4" in worst
+    assert "for the first time" not in run(studies.parent).stdout
