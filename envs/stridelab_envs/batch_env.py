@@ -23,6 +23,7 @@ from stridelab_envs.robots.objects import add_contact_sensors, add_objects
 from stridelab_envs.robots.scene import build_scene
 from stridelab_envs.tasks.config import TaskConfig
 from stridelab_envs.terrain import Terrain
+from stridelab_envs.threads import one_thread
 
 Observation = dict[str, Tensor]
 """Group name to ``(num_envs, group size)``; of a group with a history the stack of its frames,
@@ -145,6 +146,7 @@ class BatchEnv:
         """Start the random draws afresh; what has been drawn already stays."""
         self.generator.manual_seed(seed)
 
+    @one_thread()
     def reset(self) -> Observation:
         """Start a new episode everywhere and return its first observation."""
         self._restart(self._all)
@@ -157,6 +159,7 @@ class BatchEnv:
         """
         self.state.episode_step.random_(self.max_episode_steps, generator=self.generator)
 
+    @one_thread()
     def step(self, actions: Tensor) -> Step:
         """Execute one control step.
 
@@ -179,7 +182,8 @@ class BatchEnv:
             command.tick(state)
 
         terminated = self._terminations()
-        terminated[failed] = True
+        if failed.numel():
+            terminated[failed] = True
         truncated = (state.episode_step >= self.max_episode_steps) & ~terminated
         reward = self._reward(failed)
         state.terminated, state.reward = terminated, reward
@@ -317,7 +321,8 @@ class BatchEnv:
         if not values:
             return torch.zeros(self.num_envs)
         weighted = torch.stack(values) * self._weights
-        weighted[:, failed] = 0.0
+        if failed.numel():
+            weighted[:, failed] = 0.0
         self._reward_sums += weighted
         self._reward_values = weighted
         reward = weighted.sum(dim=0) * self._reward_dt

@@ -348,3 +348,29 @@ def test_actions_of_the_wrong_shape_are_refused(make_biped):
 def test_num_envs_is_at_least_one(num_envs):
     with pytest.raises(ConfigError, match=r"^num_envs: must be at least 1"):
         BatchEnv(get_task("biped_walk"), num_envs=num_envs, seed=0)
+
+
+def test_torch_works_on_one_thread_within_a_step_and_on_as_many_as_before_after_it():
+    seen = []
+
+    def count(state):
+        seen.append(torch.get_num_threads())
+        if len(seen) > 2:
+            raise RuntimeError("a term that fails")
+        return torch.zeros(state.num_envs)
+
+    task = get_task("biped_walk")
+    task = replace(task, rewards={"count": RewardTerm(func=count, weight=1.0)})
+    env = make_env(task, num_envs=2, seed=1, num_threads=1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        for _ in range(2):
+            env.step(torch.zeros(2, env.action_dim))
+            assert torch.get_num_threads() == 2
+        with pytest.raises(RuntimeError, match="fails"):
+            env.step(torch.zeros(2, env.action_dim))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert seen == [1, 1, 1]

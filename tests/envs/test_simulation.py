@@ -104,6 +104,30 @@ def test_forward_brings_derived_fields_up_to_a_written_state(carts):
     torch.testing.assert_close(carts.read("xpos")[:, 1, 0], torch.tensor([0.0, 0.0, 7.0]))
 
 
+def test_only_the_simulations_written_are_copied_again(carts):
+    positions = carts.read("xpos")
+    carts.reset(torch.tensor([2]))
+    positions[:] = -1.0  # what is copied again is seen
+    carts.qpos[:] = column(5.0, 6.0, 7.0)
+    carts.forward(torch.tensor([0, 2]))
+    assert carts.read("xpos")[:, 1, 0].tolist() == [5.0, -1.0, 7.0]
+    carts.forward(torch.tensor([1]))
+    assert carts.read("xpos")[:, 1, 0].tolist() == [5.0, 6.0, 7.0]
+    positions[:] = -1.0
+    carts.step(column(0.0, 0.0, 0.0))
+    assert carts.read("xpos")[:, 1, 0].tolist() == [5.0, 6.0, 7.0]
+
+
+def test_picked_rows_are_those_that_are_read(carts):
+    carts.step(column(1.0, 2.0, 3.0))
+    picked = carts.pick("xpos", [1])
+    assert picked.dtype == torch.float32
+    assert torch.equal(picked, carts.read("xpos")[:, [1]])
+    kept = picked.clone()
+    carts.step(column(1.0, 2.0, 3.0))
+    assert torch.equal(picked, kept)
+
+
 def test_data_is_one_simulation_with_its_kinematics(carts):
     carts.qpos[:] = column(1.0, 2.0, 3.0)
     assert carts.data(1).xpos[1, 0] == pytest.approx(2.0)

@@ -68,10 +68,10 @@ class FeetTracker:
             force: Vertical force on each foot [N], positive upwards, ``(num_envs, num_feet)``.
         """
         contact = force > self.force_threshold
-        flying_before = ~self.contact
-        self.touchdown = contact & flying_before & (self.air_time > 0.0)
-        grounded_for_long = contact & ~flying_before
-        self.air_time.masked_fill_(~flying_before, 0.0)  # a contact of one step ends a flight too
+        before = self.contact
+        self.touchdown = contact & ~before & (self.air_time > 0.0)
+        grounded_for_long = contact & before
+        self.air_time.masked_fill_(before, 0.0)  # a contact of one step ends a flight too
         self.air_time += self.dt
         self.air_time.masked_fill_(grounded_for_long, 0.0)
         self.contact = contact

@@ -34,16 +34,19 @@ class Push:
         ``(num_envs, 5)``."""
         self._left = torch.zeros(sim.num_envs, dtype=torch.long)
         self._limit = torch.zeros(sim.num_envs, 5)
+        self._idle = True  # nothing is pushed, nor was in the step before
 
     def begin(self, ids: Tensor, *, steps: int, linear: float, angular: float) -> None:
         """Push environments ``ids (k,)`` in the next ``steps`` control steps."""
+        self._idle = False
         self._left[ids] = steps
         self._limit[ids] = torch.tensor([linear, linear, angular, angular, angular])
 
     def advance(self) -> bool:
         """Push where a push is in progress, and say whether there was any."""
         self.steps += 1.0
-        if not self.velocity.any() and not self._left.any():
+        self._idle = self._idle or not (self.velocity.any() or self._left.any())
+        if self._idle:
             return False
         ids = (self._left > 0).nonzero().flatten()
         draw = 2.0 * torch.rand(ids.numel(), 5, generator=self._generator) - 1.0
@@ -72,6 +75,7 @@ class Push:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`get_state` returned."""
+        self._idle = False
         self.steps = state["steps"]
         self.velocity = state["velocity"].clone()
         self._left = state["left"].clone()

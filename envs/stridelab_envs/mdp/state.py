@@ -284,6 +284,9 @@ class State:
     @property
     def base_vel(self) -> Tensor:
         """Linear [m/s] and angular [rad/s] velocity of the base, world frame, ``(num_envs, 6)``."""
+        return self.once("base_vel", self._compute_base_vel)
+
+    def _compute_base_vel(self) -> Tensor:
         angular = rotate(self.base_quat, self.base_ang_vel)
         return torch.cat([self.base_lin_vel_world, angular], dim=1)
 
@@ -317,7 +320,7 @@ class State:
     @property
     def wrist_pos(self) -> Tensor:
         """Positions of the wrists [m], world frame, ``(num_envs, num_wrists, 3)``."""
-        return self.once("wrist_pos", lambda: self.sim.read("site_xpos")[:, self._wrist_sites])
+        return self.once("wrist_pos", lambda: self.sim.pick("site_xpos", self._wrist_sites))
 
     def in_heading(self, vector: Tensor) -> Tensor:
         """Turn world vectors ``(num_envs, 3)`` into the base's heading frame."""
@@ -341,18 +344,18 @@ class State:
     @property
     def foot_pos(self) -> Tensor:
         """Positions of the foot bodies' frames [m], world frame, ``(num_envs, num_feet, 3)``."""
-        return self.once("foot_pos", lambda: self.sim.read("xpos")[:, self._foot_bodies])
+        return self.once("foot_pos", lambda: self.sim.pick("xpos", self._foot_bodies))
 
     @property
     def foot_quat(self) -> Tensor:
         """Orientations of the foot bodies, ``wxyz``, ``(num_envs, num_feet, 4)``."""
-        return self.once("foot_quat", lambda: self.sim.read("xquat")[:, self._foot_bodies])
+        return self.once("foot_quat", lambda: self.sim.pick("xquat", self._foot_bodies))
 
     def body_pos(self, bodies: tuple[str, ...]) -> Tensor:
         """Positions of ``bodies``' frames [m], world frame, ``(num_envs, len(bodies), 3)``."""
         if bodies not in self._body_ids:
             self._body_ids[bodies] = [self.sim.model.body(name).id for name in bodies]
-        return self.sim.read("xpos")[:, self._body_ids[bodies]]
+        return self.sim.pick("xpos", self._body_ids[bodies])
 
     def contact_force(self, body: str) -> Tensor:
         """Force between a body and what it touches [N], ``(num_envs, 3)``; sign as the sensor's.
@@ -370,8 +373,8 @@ class State:
 
     def _compute_foot_vel(self) -> Tensor:
         # MuJoCo's cvel is (angular, linear) at the centre of mass of the kinematic tree.
-        cvel = self.sim.read("cvel")[:, self._foot_bodies]
-        centre = self.sim.read("subtree_com")[:, self._root_body].unsqueeze(1)
+        cvel = self.sim.pick("cvel", self._foot_bodies)
+        centre = self.sim.pick("subtree_com", [self._root_body])
         return cvel[..., 3:] + torch.linalg.cross(cvel[..., :3], self.foot_pos - centre)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import mujoco
@@ -91,6 +92,8 @@ class Simulation:
         self._constants_stale = torch.zeros(num_envs, dtype=torch.bool)
         self._float32: dict[str, Tensor] = {}
         self._fresh: set[str] = set()
+        # Fields that are fresh but for some simulations.
+        self._outdated: dict[str, Tensor] = {}
         self._dump_dir = dump_dir
         self.dump_path: Path | None = None
         """File that holds the state before the first failure, or None."""
@@ -112,7 +115,30 @@ class Simulation:
         if name not in self._fresh:
             np.copyto(tensor.numpy(), self.batch.bind(name), casting="same_kind")
             self._fresh.add(name)
+        elif name in self._outdated:
+            ids = self._outdated.pop(name).numpy()
+            tensor.numpy()[ids] = self.batch.bind(name)[ids]
         return tensor
+
+    def pick(self, name: str, rows: Sequence[int]) -> Tensor:
+        """Return some rows of a field as float32, ``(num_envs, len(rows), ...)``.
+
+        For fields with a row for each body or site, forces excepted: others are not copied.
+        """
+        if name not in self._float32:
+            self._bind(name)
+        return torch.from_numpy(self.batch.bind(name).take(rows, axis=1).astype(np.float32))
+
+    def _written(self, ids: Tensor) -> None:
+        """Let :meth:`read` copy simulations ``ids (k,)`` again."""
+        for name in self._fresh:
+            earlier = self._outdated.get(name, ids)
+            self._outdated[name] = ids if earlier is ids else torch.cat([earlier, ids])
+
+    def _all_written(self) -> None:
+        """Let :meth:`read` copy every simulation again."""
+        self._fresh.clear()
+        self._outdated.clear()
 
     def _bind(self, name: str) -> None:
         source = self.batch.bind(name)
@@ -145,7 +171,7 @@ class Simulation:
         except SimulationError as error:
             failed[torch.as_tensor(np.asarray(error.ids), dtype=torch.long)] = True
             message = str(error)
-        self._fresh.clear()
+        self._all_written()
         # A NaN fails the comparison too, so one reduction finds both.
         failed |= ~(self.qvel.abs().amax(dim=1) < _VELOCITY_LIMIT)
         ids = failed.nonzero().flatten()
@@ -156,17 +182,18 @@ class Simulation:
     def reset(self, ids: Tensor) -> None:
         """Put simulations ``ids (k,)`` to the model's defaults; :meth:`forward` must follow."""
         self.batch.reset(ids=ids.numpy(), stage=_STAGE_NONE)
-        self._fresh.clear()
+        self._written(ids)
 
     def velocity_written(self) -> None:
         """Let :meth:`read` see velocities that were written between two steps."""
         self._fresh.discard("qvel")
+        self._outdated.pop("qvel", None)
 
     def forward(self, ids: Tensor) -> None:
         """Make the derived fields of ``ids (k,)`` current after their state was written."""
         self._refresh_constants()
         self.batch.forward(ids=ids.numpy(), stage=_STAGE_VEL)
-        self._fresh.clear()
+        self._written(ids)
 
     def model_field(self, name: str) -> Tensor:
         """Return the values of model field ``name`` in each simulation, ``(num_envs, ...)``.
@@ -206,7 +233,7 @@ class Simulation:
         if self._model_fields:
             self.batch.set_const()
         self.batch.forward(stage=_STAGE_VEL)
-        self._fresh.clear()
+        self._all_written()
 
     def data(self, index: int) -> mujoco.MjData:
         """Return simulation ``index`` as an ``MjData`` with current kinematics, for rendering."""

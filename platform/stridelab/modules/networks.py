@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
+# In place ELU keeps its result for the backward pass instead of its input: the slope is the result
+# plus one, where it would otherwise take the exponential anew, and nothing is allocated.
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "elu": partial(nn.ELU, inplace=True),
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+}
+"""By name; they may overwrite their input, so only a layer that has no other use for it goes
+before one."""
 
 
 def hidden_layers(inputs: int, hidden: Sequence[int], activation: str) -> list[nn.Module]:

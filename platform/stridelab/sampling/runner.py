@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -26,20 +25,6 @@ from stridelab_envs.gym import action_space, observation_space
 COMPONENT_RL_MODULE = "rl_module"
 COMPONENT_ENV = "env"
 WEIGHTS_SEQ_NO = "weights_seq_no"
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch work on one thread: an environment's tensors are too small to be shared out.
-
-    Waking the other threads costs several times the work itself. Physics has its own threads.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class BatchedEnvRunner(EnvRunner, Checkpointable):
@@ -149,8 +134,7 @@ class BatchedEnvRunner(EnvRunner, Checkpointable):
             dist = dist_cls.from_logits(inputs)
             action = out[Columns.ACTIONS] if Columns.ACTIONS in out else dist.sample()
             tell(module, env, action)
-            with _one_thread():
-                step = env.step(out.get(Columns.ACTIONS_FOR_ENV, action))
+            step = env.step(out.get(Columns.ACTIONS_FOR_ENV, action))
             record.add(action, inputs, dist.logp(action), step)
             ended = step.terminated | step.truncated
             self._module_state = begun_anew(out.get(Columns.STATE_OUT, {}), first, ended)
