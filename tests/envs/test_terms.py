@@ -302,6 +302,11 @@ def test_where_things_are_observed():
     assert observations.wrist_pos(given).tolist() == [[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]]
 
 
+def test_velocity_ahead_is_along_the_heading():
+    given = state(base_lin_vel_heading=[[0.5, 1.0, 2.0], [-0.25, 0.0, 0.0]])
+    assert metrics.lin_vel_x(given).tolist() == [0.5, -0.25]
+
+
 def test_what_sensors_tell_is_observed():
     given = state(
         measured_joint_pos=[[0.5, 0.1]], measured_joint_vel=[[1.0, 2.0]], default_pose=[0.2, 0.3]

@@ -12,6 +12,11 @@ def forward_velocity(state: State) -> Tensor:
     return state.base_lin_vel_world[:, 0]
 
 
+def lin_vel_x(state: State) -> Tensor:
+    """Velocity of the base along its heading [m/s]."""
+    return state.base_lin_vel_heading[:, 0]
+
+
 def foot_switches_per_second(state: State) -> Tensor:
     """Changes of the stance foot per second [1/s]."""
     return state.feet.switched / state.dt

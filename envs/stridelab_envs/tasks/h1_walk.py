@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stridelab_envs.mdp import command_rewards, gait, rewards
+from stridelab_envs.mdp import command_rewards, gait, metrics, rewards
 from stridelab_envs.mdp import observations as obs
 from stridelab_envs.mdp.commands import VelocityCommand
 from stridelab_envs.mdp.terms import CommandTerm, ObservationTerm, RewardTerm, StateTerm
@@ -84,6 +84,7 @@ def h1_walk() -> TaskConfig:
         metrics={
             "lin_vel_error": StateTerm(func=command_rewards.lin_vel_error, params=_COMMAND),
             "yaw_rate_error": StateTerm(func=command_rewards.yaw_rate_error, params=_COMMAND),
+            "lin_vel_x": StateTerm(func=metrics.lin_vel_x),
             "curriculum": StateTerm(func=command_rewards.curriculum, params=_COMMAND),
         },
         **h1.base_settings(),

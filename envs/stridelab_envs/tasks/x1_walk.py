@@ -20,6 +20,7 @@ from stridelab_envs.mdp import (
     command_rewards,
     gait_rewards,
     lags,
+    metrics,
     rewards,
     terminations,
 )
@@ -88,6 +89,7 @@ def x1_walk() -> TaskConfig:
         metrics={
             "lin_vel_error": StateTerm(func=command_rewards.lin_vel_error, params=_COMMAND),
             "yaw_rate_error": StateTerm(func=command_rewards.yaw_rate_error, params=_COMMAND),
+            "lin_vel_x": StateTerm(func=metrics.lin_vel_x),
             "max_command_x": StateTerm(func=command_rewards.max_command_x, params=_COMMAND),
         },
     )

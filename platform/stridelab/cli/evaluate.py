@@ -5,6 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +15,8 @@ from rich.progress import Progress
 
 from stridelab.cli.console import print_json, stderr, stdout
 from stridelab.cli.policy import PolicyArgument, TrackingOption, find_policy, find_run
+from stridelab.cli.study import OverridesArgument
+from stridelab.experiment import parse_experiment
 from stridelab_envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,6 +31,7 @@ ARTIFACTS = "evaluation"
 
 def command(
     policy: PolicyArgument,
+    overrides: OverridesArgument = None,
     episodes: Annotated[int, typer.Option(min=1, help="Number of episodes.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the environments.")] = 12345,
     output: Annotated[Path | None, typer.Option(help="Write the JSON to this file.")] = None,
@@ -60,6 +65,8 @@ def command(
     values = {name: _numbers(f"--{name}", text) for name, text in chosen.items() if text}
     run = find_run(policy, tracking_uri)
     loaded = find_policy(policy, tracking_uri)
+    if overrides:
+        loaded = _in_changed_task(loaded, overrides)
     task = loaded.experiment.task_config()
     env = make_env(task, num_envs=1, seed=0, num_threads=1)
     loaded.check_fits(env)
@@ -79,8 +86,21 @@ def command(
         stdout.print(table([result]))
     for file in files:
         stderr.print(str(file), soft_wrap=True, highlight=False)
-    if run is not None:
+    if run is not None and not overrides:
         _attach(run, result, files)
+
+
+def _in_changed_task(policy: Policy, overrides: list[str]) -> Policy:
+    """Return the policy with changes to the ``task`` section of its experiment."""
+    from stridelab.experiment.overrides import apply_override
+
+    tree, places = deepcopy(policy.description["experiment"]), dict[str, str]()
+    for text in overrides:
+        if not text.lstrip("~+").startswith("task."):
+            raise UserError(f'override "{text}": only the task can be changed, as task.KEY=VALUE')
+        apply_override(tree, places, text)
+    parse_experiment(tree, places)  # a mistake shows with the override that made it
+    return replace(policy, description={**policy.description, "experiment": tree})
 
 
 def _evaluate(policy: Policy, watch: CommandWatch | None, episodes: int, seed: int) -> Evaluation:

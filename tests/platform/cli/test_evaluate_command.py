@@ -55,12 +55,26 @@ def test_results_of_a_run_are_kept_with_it(stridelab, tiny_bundle, tmp_path):
     assert "task biped_walk does not randomise push" in err
 
 
+def test_the_task_can_be_changed(stridelab, tiny_bundle):
+    short = "task.episode_length_s=0.1"
+    code, out, err = stridelab("evaluate", tiny_bundle, short, *FEW[:2], "--json")
+    assert code == 0, err
+    longest = stridelab("evaluate", tiny_bundle, *FEW[:2], "--json")[1]
+    assert json.loads(out)["episode/length"] == 5.0
+    assert json.loads(longest)["episode/length"] > 5.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (["--command-errors"], "task biped_walk has no command"),
         (["--push", "1"], "--push, --friction and --payload are for --robustness"),
         (["--robustness", "--push", "a"], '--push: must be numbers with commas between, got "a"'),
+        (["train.env_steps=5"], 'override "train.env_steps=5": only the task can be changed'),
+        (
+            ["task.episode_length=5"],
+            'override "task.episode_length=5": unknown task setting "episode_length"; did you mean',
+        ),
         (["--robustness", "--friction=-1"], "--friction: must be finite and at least 0"),
     ],
 )
