@@ -60,8 +60,8 @@ def test_the_task_can_be_changed(stridelab, tiny_bundle):
     code, out, err = stridelab("evaluate", tiny_bundle, short, *FEW[:2], "--json")
     assert code == 0, err
     longest = stridelab("evaluate", tiny_bundle, *FEW[:2], "--json")[1]
-    assert json.loads(out)["episode/length"] == 5.0
-    assert json.loads(longest)["episode/length"] > 5.0
+    assert json.loads(out)["length"] == 5.0
+    assert json.loads(longest)["length"] > 5.0
 
 
 @pytest.mark.parametrize(
