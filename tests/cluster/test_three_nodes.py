@@ -24,7 +24,7 @@ import os, time, torch
 
 def pace(state):
     if os.path.exists({slowly!r}):
-        time.sleep(0.1)
+        time.sleep(0.3)
     return torch.zeros(state.num_envs)
 """
 """A reward of nothing that takes its time, so that a kill does not come too late."""
