@@ -13,6 +13,7 @@ from ray.tune.schedulers import TrialScheduler
 from stridelab.experiment import Experiment
 from stridelab.tracking.provenance import git_commit
 from stridelab.tuning.cases import Case, draw_cases
+from stridelab.tuning.forget import ForgetAverages
 from stridelab.tuning.schedulers import build_scheduler, build_search
 from stridelab.tuning.seed_scheduler import SchedulerState, SeedScheduler
 from stridelab.tuning.storage import StorageFolder
@@ -82,7 +83,7 @@ def new_tuner(stage: Stage, callbacks: Sequence[tune.Callback]) -> tune.Tuner:
         Trial,
         param_space=config,
         tune_config=_tune_config(stage, scheduler),
-        run_config=_run_config(stage, [*callbacks, *_state_of(scheduler)]),
+        run_config=_run_config(stage, [*callbacks, *_state_of(scheduler), ForgetAverages()]),
     )
 
 
@@ -100,7 +101,7 @@ def restored_tuner(stage: Stage, callbacks: Sequence[tune.Callback]) -> tune.Tun
     # The pickled callbacks lack terminal, store and scheduler; these take over their saved state,
     # by their places in the list.
     local = tuner._local_tuner
-    local.get_run_config().callbacks = [*callbacks, *_state_of(scheduler)]
+    local.get_run_config().callbacks = [*callbacks, *_state_of(scheduler), ForgetAverages()]
     local._tune_config.scheduler = scheduler
     local._tune_config.max_concurrent_trials = stage.experiment.resources.max_concurrent
     return tuner
