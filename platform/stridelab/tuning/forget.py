@@ -10,9 +10,9 @@ from ray.tune import Callback
 class ForgetAverages(Callback):
     """Drops Tune's running statistics of each metric once a trial has ended.
 
-    Tune keeps six numbers and two windows of every metric of every trial, about 2 kB each, as long as
-    the driver lives, and writes them into each snapshot. Nothing here reads them: scores come from the
-    trials' own results.
+    Tune keeps six numbers and two windows of every metric of every trial, about 2 kB each, as long
+    as the driver lives, and writes them into each snapshot. Nothing here reads them: scores come
+    from the trials' own results.
     """
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
