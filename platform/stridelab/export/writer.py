@@ -26,7 +26,8 @@ from stridelab_envs.errors import UserError
 Batch = Literal["fixed", "free"]
 
 TOLERANCE = 1e-5
-"""Largest difference between exported graph and module; relative where actions are above 1."""
+"""Largest difference between exported graph and module, in units of an observation's largest action
+where that is above 1."""
 INPUT, OUTPUT = "observation", "action"
 """Names of the graph's input and output."""
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torchscript": ".pt"}
@@ -77,9 +78,10 @@ def export_policy(policy: Policy, path: Path, *, format: Format, batch: Batch) -
 def parity(exported: ExportedPolicy, policy: Policy, batch: Batch) -> float:
     """Return the largest difference of actions on random and edge observations.
 
-    Differences are absolute where the policy's own action is within plus or minus 1, relative
-    beyond. Random observations spread by 0.1, 1, 10 and 100; edges are zeros and all or every
-    second signal at plus or minus 1 and 100.
+    Differences are absolute where all of the policy's own actions are within plus or minus 1, else
+    relative to the largest of them: a small action among large ones is as uncertain as these, by
+    the rounding of the sums they come from. Random observations spread by 0.1, 1, 10 and 100; edges
+    are zeros and all or every second signal at plus or minus 1 and 100.
     """
     clip = policy.description["env"]["action_clip"]
     observations = probes(policy.observation_size)
@@ -105,7 +107,8 @@ def probes(size: int) -> Array:
 
 
 def _differences(actions: Array, expected: Array) -> Array:
-    return np.abs(actions - expected) / np.maximum(1.0, np.abs(expected))
+    largest = np.abs(expected).max(axis=1, keepdims=True)
+    return np.abs(actions - expected) / np.maximum(1.0, largest)
 
 
 def _write_onnx(network: MeanAction, metadata: dict[str, Any], path: Path) -> None:

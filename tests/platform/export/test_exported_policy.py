@@ -14,7 +14,7 @@ import torch
 from stridelab.cli.main import main
 from stridelab.export.bundle import load_bundle
 from stridelab.export.inference import load_exported
-from stridelab.export.writer import export_policy, parity, probes
+from stridelab.export.writer import _differences, export_policy, parity, probes
 from stridelab_envs.errors import UserError
 
 SHIPPED = Path(__file__).parents[3] / "experiments" / "policies" / "biped_walk"
@@ -158,6 +158,13 @@ class TestParity:
         with torch.no_grad():
             policy.module.actor[-1].bias[3] += 0.25
         assert parity(load_exported(path), policy, "free") == pytest.approx(0.25, abs=1e-4)
+
+
+def test_differences_are_measured_by_the_largest_action_of_an_observation():
+    """Among actions of hundreds, fp32 leaves a small one uncertain by more than a millionth."""
+    expected = np.array([[0.001, 200.0], [0.001, -0.5]])
+    difference = _differences(expected + np.array([0.002, 0.0]), expected)
+    np.testing.assert_allclose(difference, [[1e-5, 0.0], [0.002, 0.0]], atol=1e-12)
 
 
 def test_actions_are_clipped_as_the_task_does(tiny_bundle, tmp_path):
