@@ -44,7 +44,7 @@ PRIVILEGED = {
 NOISE = {"joint_pos": 0.03, "joint_vel": 0.015, "base_ang_vel": 0.06, "projected_gravity": 0.02}
 """Half-width of the noise, as the policy sees it."""
 METRICS = {
-    "h1_walk": {"lin_vel_error", "yaw_rate_error", "curriculum"},
+    "h1_walk": {"lin_vel_error", "yaw_rate_error", "lin_vel_x", "curriculum"},
     "h1_reach": {"wrist_error", "wrist_error_all"},
     "h1_squat": {"height_error"},
     "h1_step": {"foot_error", "moving_foot_error"},
