@@ -11,7 +11,7 @@ demo: $(VENV)/ready          ## a small sweep from YAML to MLflow, in minutes
 	@echo "Now run:  make ui   and open the address it prints."
 
 test: $(VENV)/ready lint     ## every check, and every test that takes no cluster
-	$(RUN)/python -m pytest -m "not cluster and not benchmark"
+	$(RUN)/python -m pytest -m "not cluster and not browser and not benchmark"
 
 test-cluster: $(VENV)/ready  ## clusters of several nodes, and parts that are killed; minutes
 	sh cluster/install-postgres.sh
