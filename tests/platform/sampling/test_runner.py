@@ -193,28 +193,3 @@ def test_the_runner_beside_remote_ones_holds_weights_only(config, runner):
     holder.set_state(runner.get_state())
     own = holder.get_state()[COMPONENT_RL_MODULE][DEFAULT_MODULE_ID]
     assert own.keys() == runner.module.state_dict().keys()
-
-
-def test_environments_are_stepped_on_one_thread_of_torch(runner, monkeypatch):
-    """Their tensors are small; networks get all threads back."""
-    seen, step, forward = [], runner.env.step, runner.module.forward_exploration
-    monkeypatch.setattr(
-        runner.env, "step", lambda a: seen.append(("env", torch.get_num_threads())) or step(a)
-    )
-    monkeypatch.setattr(
-        runner.module,
-        "forward_exploration",
-        lambda batch: seen.append(("module", torch.get_num_threads())) or forward(batch),
-    )
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        runner.sample()
-        assert torch.get_num_threads() == 2
-        monkeypatch.setattr(runner.env, "step", lambda actions: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            runner.sample()
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-    assert seen[: 2 * STEPS] == [("module", 2), ("env", 1)] * STEPS
