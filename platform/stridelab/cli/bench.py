@@ -1,10 +1,11 @@
-"""``stridelab bench``: physics, env, train, scale."""
+"""``stridelab bench``: physics, env, train, scale, choices."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -25,6 +26,7 @@ from stridelab.bench.suites import (
     train_suite,
 )
 from stridelab.cli.console import print_json, stderr, stdout
+from stridelab.cli.policy import PolicyArgument, find_policy
 
 app = typer.Typer(help="Measure throughput against others.", no_args_is_help=True)
 
@@ -65,7 +67,8 @@ def _benchmark(command: Callable[..., None]) -> None:
         size = _size(**{name: values[name] for name in shared})
         command(size, **{name: values[name] for name in own if name != "size"})
 
-    run.__signature__ = signature(command).replace(parameters=list(options.values()))  # type: ignore[attr-defined]
+    required_first = sorted(options.values(), key=lambda option: option.default is not option.empty)
+    run.__signature__ = signature(command).replace(parameters=required_first)  # type: ignore[attr-defined]
     app.command()(run)
 
 
@@ -118,6 +121,28 @@ def scale(
         stdout.print(Group(*(tables(part) for part in parts)))
     if any(part["skipped"] for part in parts):  # all contenders are ours
         raise typer.Exit(1)
+
+
+@_benchmark
+def choices(size: Size, policy: PolicyArgument, as_json: JsonOption = False) -> None:
+    """Compare solver, cone, contacts and time step: error against 1 ms, and speed."""
+    from stridelab.bench.choices import compare_choices, table
+
+    loaded = find_policy(policy, None)
+    with stderr.status("starting") as status:
+        scores = compare_choices(
+            loaded.controller,
+            loaded.experiment.task_config(),
+            num_envs=size.num_envs,
+            num_threads=size.num_threads,
+            rounds=size.rounds,
+            on_progress=status.update,
+        )
+    if as_json:
+        scored = {name: asdict(score) for name, score in scores.items()}
+        print_json({"policy": policy, "choices": scored, "machine": machine()})
+    else:
+        stdout.print(table(scores, policy))
 
 
 def _hold(suite: Suite, size: Size) -> dict[str, Any]:

@@ -49,6 +49,10 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
 
     symmetric = True
     """Whether mirror images of observations and actions mean something to the module."""
+    stays_own: tuple[str, ...] = ()
+    """First parts of names in the state dict that another policy's networks do not bring along."""
+    deviations: tuple[str, ...] = ("log_std", "std")
+    """The same of what decides how widely the module explores."""
 
     def setup(self) -> None:
         """Build the networks from the observation and action spaces."""

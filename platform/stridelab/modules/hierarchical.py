@@ -69,6 +69,8 @@ class Hierarchical(ActorCritic):
     command_low: Tensor
     command_high: Tensor
     symmetric = False  # an action is a skill and its command, and frozen skills lean to a side
+    stays_own = ("skills", "residual_clip", "command_low", "command_high")
+    deviations = ("command_log_std", "residual_log_std")
 
     def setup(self) -> None:
         """Build the networks from the observation and action spaces, and the skills."""

@@ -44,24 +44,17 @@ def transfer_weights(
 
     Raises:
         UserError: If the kinds of the modules, the hidden layers, the numbers of actions or the
-            histories differ, or if the modules remember from step to step.
+            histories differ, or if the observations do and the policy is hierarchical.
     """
-    if type(source) is not type(target) or source.is_stateful():
-        kinds = f"{type(source).__name__} to {type(target).__name__}"
-        raise UserError(f"train.start_from: networks cannot be carried over from {kinds}")
     matched = source_layouts != target_layouts
-    if matched and (_has_history(source) or _has_history(target)):
-        raise UserError(
-            "train.start_from: the policy looks at a history of other observations; "
-            "only single frames can be matched by name"
-        )
-    _check_same_functions(source, target)
+    _check_same_kind(source, target, matched=matched)
+    stays = (*target.stays_own, *(() if keep_std else target.deviations))
     target.update_normalizers(first_obs)
     own = target.state_dict()
     weights: dict[str, Tensor] = {}
     for name, value in source.state_dict().items():
         part = name.split(".")[0]
-        if name in ("log_std", "std") and not keep_std:
+        if part in stays:
             continue
         group = _input_group(name, part, target) if matched else None
         comparable = name in own and value.shape[:-1] == own[name].shape[:-1]
@@ -71,13 +64,25 @@ def transfer_weights(
             raise _refusal(name, value, own.get(name))
         weights[name] = value
     for name, value in own.items():
-        if name not in weights and not (name in ("log_std", "std") and not keep_std):
+        if name not in weights and name.split(".")[0] not in stays:
             raise _refusal(name, None, value)
-    _rescale_means(weights, source, target)
+    if not source.is_stateful():
+        _rescale_means(weights, source, target)
     target.load_state_dict(weights, strict=False)
 
 
-def _check_same_functions(source: ActorCritic, target: ActorCritic) -> None:
+def _check_same_kind(source: ActorCritic, target: ActorCritic, *, matched: bool) -> None:
+    """Refuse what names and shapes of tensors do not tell; ``matched``: observations differ."""
+    if type(source) is not type(target):
+        kinds = f"{type(source).__name__} to {type(target).__name__}"
+        raise UserError(f"train.start_from: networks cannot be carried over from {kinds}")
+    if matched and (_has_history(source) or _has_history(target)):
+        raise UserError(
+            "train.start_from: the policy looks at a history of other observations; "
+            "only single frames can be matched by name"
+        )
+    if matched and source.is_stateful():
+        raise UserError("train.start_from: a hierarchical policy needs the same observations")
     theirs, ours = (module.model_config.get("activation") for module in (source, target))
     if theirs != ours:
         raise UserError(

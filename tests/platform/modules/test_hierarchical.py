@@ -6,6 +6,8 @@ from ray.rllib.core.columns import Columns
 
 from stridelab.modules.carried import Controller, begun_anew, initial_state
 from stridelab.modules.hierarchical_distribution import HighLevelAction
+from stridelab.modules.transfer import transfer_weights
+from stridelab_envs.errors import UserError
 
 
 def decide(module, obs, state, *, explore=True):
@@ -288,3 +290,37 @@ def test_environments_know_what_the_skills_were_told(build_hierarchical):
         obs = env.step(act(obs)).obs
     assert act._state["skill"].eq(1).all()
     assert obs["policy"][:, columns].tolist() == [[2.0, -2.0]] * 8  # what walk was told last
+
+
+@pytest.mark.parametrize("keep_std", [True, False])
+def test_it_goes_on_where_another_one_ended(keep_std, build_hierarchical):
+    """Heads and normaliser come along; skills, ranges and the residual's bound are its own."""
+    source, env = build_hierarchical()
+    with torch.no_grad():
+        for parameter in source.parameters():
+            parameter.add_(0.01)
+    source.set_progress(1.0)
+    target, _ = build_hierarchical(model__residual={"clip": 0.05, "start": 0.5})
+    own = {name: value.clone() for name, value in target.state_dict().items()}
+    layouts = {"policy": {"joint_pos": [0, 105]}}
+    obs = env.reset()
+    transfer_weights(source, target, layouts, layouts, obs, keep_std=keep_std)
+    theirs, now = source.state_dict(), target.state_dict()
+    for part in ("backbone", "gating", "command_mean", "residual_mean", "critic"):
+        names = [name for name in theirs if name.startswith(f"{part}.")]
+        assert names
+        assert all(torch.equal(now[name], theirs[name]) for name in names), part
+    expected = theirs if keep_std else own
+    for name in ("command_log_std.bias", "residual_log_std.bias"):
+        assert torch.equal(now[name], expected[name])
+    kept = [n for n in own if n.startswith("skills.")] + ["residual_clip", "command_low"]
+    assert all(torch.equal(now[name], own[name]) for name in kept)
+    assert target.residual_clip == 0.0
+    assert source.residual_clip > 0.0
+
+
+def test_it_does_not_go_on_with_other_observations(build_hierarchical):
+    module, env = build_hierarchical(task__history={"critic": 1})
+    theirs, ours = {"policy": {"joint_pos": [0, 105]}}, {"policy": {"joint_vel": [0, 105]}}
+    with pytest.raises(UserError, match="needs the same observations"):
+        transfer_weights(module, module, theirs, ours, env.reset())
