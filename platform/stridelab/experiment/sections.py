@@ -238,6 +238,11 @@ class HierarchicalSection(Section):
     normalize_observations: bool = Field(
         default=True, description="Scale observations by their running mean and deviation."
     )
+    gating_entropy_coef: float = Field(
+        default=0.0,
+        ge=0.0,
+        description="Weight of the choice's entropy at the start, from 0; it falls to 0.",
+    )
     command_head: Literal["affine", "raw"] = Field(
         default="affine",
         description="affine: -1 and 1 are the ends of a command's range; raw: the skill's units.",

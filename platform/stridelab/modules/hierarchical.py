@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from ray.rllib.core.columns import Columns
 from torch import Tensor, nn
+from torch.distributions import Categorical
 
-from stridelab.modules.actor_critic import CRITIC, POLICY, ActorCritic
+from stridelab.modules.actor_critic import CRITIC, POLICY, ActorCritic, Auxiliary
 from stridelab.modules.frozen_skills import ANCHOR_SIZE, FrozenSkills
 from stridelab.modules.hierarchical_distribution import (
     ActionShape,
@@ -59,7 +60,8 @@ class Hierarchical(ActorCritic):
     :mod:`stridelab.modules.frozen_skills`), ``hold_steps``, ``random_gating`` (skills are drawn
     with equal probabilities, in evaluation too), ``affine_commands`` (a command of 0
     is the centre of its range, 1 its end; otherwise in the units of the skill), ``command_std``
-    (at the start), ``literal`` (see :class:`ActionShape`), ``residual`` (``clip``, and ``start``
+    (at the start), ``gating_entropy_coef`` (at the start; it falls linearly to 0 over the
+    training), ``literal`` (see :class:`ActionShape`), ``residual`` (``clip``, and ``start``
     as a fraction of training), ``curriculum`` (list of ``place``, ``low``, ``high``, ``until``: the
     range of one number of the command before a fraction of training), ``control_dt`` [s], and
     ``skill_weights`` (name to state dict), which is needed only once and not kept.
@@ -81,6 +83,7 @@ class Hierarchical(ActorCritic):
         num_actions = int(self.action_space.shape[0])
         self.action_clip = float(self.action_space.high[0])
         self.hold_steps = int(config["hold_steps"])
+        self.gating_entropy_coef = 0.0
         self.random_gating = bool(config["random_gating"])
         self.skills = FrozenSkills(config["skills"], num_actions)
         if WEIGHTS in config:
@@ -138,12 +141,13 @@ class Hierarchical(ActorCritic):
         self.set_progress(0.0)
 
     def set_progress(self, fraction: float) -> None:
-        """Take ranges and the residual's bound from their schedules.
+        """Take ranges, the residual's bound and the weight of the entropy from their schedules.
 
         Args:
             fraction: How much of the training is over, 0 to 1.
         """
         config = self.model_config
+        self.gating_entropy_coef = config.get("gating_entropy_coef", 0.0) * (1.0 - fraction)
         residual = config["residual"]
         self.residual_clip.fill_(residual["clip"] if fraction >= residual["start"] else 0.0)
         self.command_low.copy_(self._full_range[0])
@@ -184,6 +188,18 @@ class Hierarchical(ActorCritic):
             Columns.ACTION_DIST_INPUTS: self.act(normalized[POLICY], self._context(actions)),
             Columns.VF_PREDS: self.value(normalized),
         }
+
+    def auxiliary(self, normalized: Mapping[str, Tensor], out: Mapping[str, Tensor]) -> Auxiliary:
+        """Return the loss ``gating_entropy``: it keeps skills from being given up too early.
+
+        Entropy of the choice over all states, those in which a skill is held as well. Commands take
+        long to become useful, and a skill that is hardly ever chosen learns no commands.
+        """
+        if not self.gating_entropy_coef:
+            return Auxiliary({}, {})
+        logits = self.action_shape.split_inputs(out[Columns.ACTION_DIST_INPUTS]).logits
+        entropy = Categorical(logits=logits).entropy().mean()
+        return Auxiliary({"gating_entropy": -self.gating_entropy_coef * entropy}, {})
 
     def _context(self, actions: Tensor | None) -> Tensor | None:
         """Return whether a skill was held, and which, ``(..., 2)``."""

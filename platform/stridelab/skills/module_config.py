@@ -34,6 +34,7 @@ def hierarchical_config(model: HierarchicalSection, task: TaskConfig) -> dict[st
         "random_gating": model.gating == "random",
         "affine_commands": model.command_head == "affine",
         "command_std": model.command_std,
+        "gating_entropy_coef": model.gating_entropy_coef,
         "literal": model.likelihood == "document",
         "residual": {"clip": model.residual.clip, "start": model.residual.start},
         "curriculum": _curriculum(model, skills),
