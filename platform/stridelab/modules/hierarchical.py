@@ -60,9 +60,9 @@ class Hierarchical(ActorCritic):
     :mod:`stridelab.modules.frozen_skills`), ``hold_steps``, ``random_gating`` (skills are drawn
     with equal probabilities, in evaluation too), ``affine_commands`` (a command of 0
     is the centre of its range, 1 its end; otherwise in the units of the skill), ``command_std``
-    (at the start), ``gating_entropy_coef`` (at the start; it falls linearly to 0 over the
-    training), ``literal`` (see :class:`ActionShape`), ``residual`` (``clip``, and ``start``
-    as a fraction of training), ``curriculum`` (list of ``place``, ``low``, ``high``, ``until``: the
+    (at the start), ``gating_entropy`` (``coef``, which falls linearly to 0 at the fraction
+    ``until`` of training), ``literal`` (see :class:`ActionShape`), ``residual`` (``clip``, and
+    ``start`` as a fraction of training), ``curriculum`` (list of ``place``, ``low``, ``high``, ``until``: the
     range of one number of the command before a fraction of training), ``control_dt`` [s], and
     ``skill_weights`` (name to state dict), which is needed only once and not kept.
     """
@@ -147,7 +147,8 @@ class Hierarchical(ActorCritic):
             fraction: How much of the training is over, 0 to 1.
         """
         config = self.model_config
-        self.gating_entropy_coef = config.get("gating_entropy_coef", 0.0) * (1.0 - fraction)
+        entropy = config["gating_entropy"]
+        self.gating_entropy_coef = entropy["coef"] * max(0.0, 1.0 - fraction / entropy["until"])
         residual = config["residual"]
         self.residual_clip.fill_(residual["clip"] if fraction >= residual["start"] else 0.0)
         self.command_low.copy_(self._full_range[0])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from stridelab.experiment.hierarchical_section import HierarchicalSection
 from stridelab.experiment.paths import named_file
-from stridelab.experiment.sections import HierarchicalSection
 from stridelab.modules.hierarchical import WEIGHTS
 from stridelab.skills.description import describe_skills, skill_weights
 from stridelab.skills.skill import SkillSet, load_skills
@@ -34,7 +34,7 @@ def hierarchical_config(model: HierarchicalSection, task: TaskConfig) -> dict[st
         "random_gating": model.gating == "random",
         "affine_commands": model.command_head == "affine",
         "command_std": model.command_std,
-        "gating_entropy_coef": model.gating_entropy_coef,
+        "gating_entropy": model.gating_entropy.model_dump(),
         "literal": model.likelihood == "document",
         "residual": {"clip": model.residual.clip, "start": model.residual.start},
         "curriculum": _curriculum(model, skills),

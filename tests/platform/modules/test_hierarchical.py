@@ -191,17 +191,17 @@ def test_the_curriculum_narrows_a_range_until_its_time(build_hierarchical):
 
 
 def test_the_choice_s_entropy_is_rewarded_less_and_less(build_hierarchical):
-    module, env = build_hierarchical(model__gating_entropy_coef=0.02)
+    module, env = build_hierarchical(model__gating_entropy={"coef": 0.02, "until": 0.8})
     with torch.no_grad():
         module.gating.weight.zero_()
         module.gating.bias.copy_(torch.tensor([0.5, 0.3, 0.1, 0.1]).log())
     inputs = module.act(module.normalize(env.reset())["policy"])
     # -(0.5 ln 0.5 + 0.3 ln 0.3 + 2 * 0.1 ln 0.1) = 1.16828
-    for fraction, coef in ((0.0, 0.02), (0.25, 0.015)):
+    for fraction, coef in ((0.0, 0.02), (0.2, 0.015)):
         module.set_progress(fraction)
         losses = module.auxiliary({}, {Columns.ACTION_DIST_INPUTS: inputs}).losses
         assert losses["gating_entropy"].item() == pytest.approx(-coef * 1.16828, rel=1e-4)
-    module.set_progress(1.0)
+    module.set_progress(0.8)
     assert module.auxiliary({}, {Columns.ACTION_DIST_INPUTS: inputs}).losses == {}
 
 
