@@ -62,9 +62,10 @@ class Hierarchical(ActorCritic):
     is the centre of its range, 1 its end; otherwise in the units of the skill), ``command_std``
     (at the start), ``gating_entropy`` (``coef``, which falls linearly to 0 at the fraction
     ``until`` of training), ``literal`` (see :class:`ActionShape`), ``residual`` (``clip``, and
-    ``start`` as a fraction of training), ``curriculum`` (list of ``place``, ``low``, ``high``, ``until``: the
-    range of one number of the command before a fraction of training), ``control_dt`` [s], and
-    ``skill_weights`` (name to state dict), which is needed only once and not kept.
+    ``start`` as a fraction of training), ``curriculum`` (list of ``place``, ``low``, ``high``,
+    ``until``: the range of one number of the command before a fraction of training),
+    ``control_dt`` [s], and ``skill_weights`` (name to state dict), which is needed only once and
+    not kept.
     """
 
     residual_clip: Tensor
