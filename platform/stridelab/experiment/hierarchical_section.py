@@ -52,6 +52,10 @@ class HierarchicalSection(Section):
     hold_steps: Integer = Field(
         default=3, ge=1, le=10_000, description="Control steps for which a skill is kept, from 1."
     )
+    hold_command: bool = Field(
+        default=False,
+        description="Keep a command as long as its skill; else it is drawn anew at every step.",
+    )
     gating: Literal["learned", "random"] = Field(
         default="learned", description="random: skills are drawn blindly, to compare with."
     )

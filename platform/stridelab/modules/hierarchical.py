@@ -45,6 +45,8 @@ class Hold(NamedTuple):
     """Steps for which the skill is kept yet, ``(n,)``."""
     skill: Tensor
     """Skill executed last, -1 at the start of an episode, ``(n,)``."""
+    command: Tensor
+    """Raw command executed last, ``(n, command_size)``."""
     anchor: Tensor
     """Where the feet were when the skill was chosen, ``(n, 7)``."""
 
@@ -52,17 +54,18 @@ class Hold(NamedTuple):
 class Hierarchical(ActorCritic):
     """Gating, command and residual heads on one backbone; frozen skills turn them into an action.
 
-    A skill is chosen every ``hold_steps`` steps and kept in between; its command and the residual
-    are sampled at every step. The action is ``clamp(skill(clamped command) + clipped residual)``.
+    A skill is chosen every ``hold_steps`` steps and kept in between; the residual is sampled at
+    every step, and so is the command unless ``hold_command`` keeps it with the skill. The action is
+    ``clamp(skill(clamped command) + clipped residual)``.
 
     ``model_config`` keys: ``actor_hidden`` (backbone), ``critic_hidden``, ``activation``,
     ``normalize_observations``, ``history``, ``skills`` (see
-    :mod:`stridelab.modules.frozen_skills`), ``hold_steps``, ``random_gating`` (skills are drawn
-    with equal probabilities, in evaluation too), ``affine_commands`` (a command of 0
-    is the centre of its range, 1 its end; otherwise in the units of the skill), ``command_std``
-    (at the start), ``gating_entropy`` (``coef``, which falls linearly to 0 at the fraction
-    ``until`` of training), ``literal`` (see :class:`ActionShape`), ``residual`` (``clip``, and
-    ``start`` as a fraction of training), ``curriculum`` (list of ``place``, ``low``, ``high``,
+    :mod:`stridelab.modules.frozen_skills`), ``hold_steps``, ``hold_command``, ``random_gating``
+    (skills are drawn with equal probabilities, in evaluation too), ``affine_commands`` (a command
+    of 0 is the centre of its range, 1 its end; otherwise in the units of the skill),
+    ``command_std`` (at the start), ``gating_entropy`` (``coef``, which falls linearly to 0 at the
+    fraction ``until`` of training), ``literal`` (see :class:`ActionShape`), ``residual`` (``clip``,
+    and ``start`` as a fraction of training), ``curriculum`` (list of ``place``, ``low``, ``high``,
     ``until``: the range of one number of the command before a fraction of training),
     ``control_dt`` [s], and ``skill_weights`` (name to state dict), which is needed only once and
     not kept.
@@ -91,7 +94,9 @@ class Hierarchical(ActorCritic):
             self.skills.load_weights(config[WEIGHTS])
             self.model_config: dict[str, Any] = {k: config[k] for k in config if k != WEIGHTS}
         literal = bool(config["literal"])
-        self.action_shape = ActionShape(self.skills.used(spare=literal), num_actions, literal)
+        self.action_shape = ActionShape(
+            self.skills.used(spare=literal), num_actions, literal, bool(config["hold_command"])
+        )
         self.action_dist_cls = HierarchicalDistribution.shaped(self.action_shape)
         self._build_networks(sizes, config, num_actions)
         self._build_ranges(config)
@@ -212,6 +217,7 @@ class Hierarchical(ActorCritic):
         return {
             "timer": torch.zeros(1),
             "skill": torch.full((1,), _NO_SKILL),
+            "command": torch.zeros(self.action_shape.command_size),
             "anchor": torch.zeros(ANCHOR_SIZE),
         }
 
@@ -234,7 +240,10 @@ class Hierarchical(ActorCritic):
         if timed:
             obs = {group: value.squeeze(1) for group, value in obs.items()}
         hold = Hold(
-            state_in["timer"].squeeze(-1), state_in["skill"].squeeze(-1), state_in["anchor"]
+            state_in["timer"].squeeze(-1),
+            state_in["skill"].squeeze(-1),
+            state_in["command"],
+            state_in["anchor"],
         )
         held = (hold.timer > 0).to(hold.skill.dtype)
         context = torch.stack([held, hold.skill], dim=-1)
@@ -244,6 +253,10 @@ class Hierarchical(ActorCritic):
         if self.random_gating and not explore:
             stored[..., 0] = distribution.sample()[..., 0]
         action = self.action_shape.split_action(stored)
+        if self.action_shape.hold_command:
+            kept = torch.where(action.held.unsqueeze(-1) > 0, hold.command, action.command)
+            action = action._replace(command=kept)
+            stored = self.action_shape.join_action(action)
         hold = self._next_hold(hold, action, obs[SKILL_STATE])
         out = {
             Columns.ACTIONS: stored,
@@ -256,6 +269,7 @@ class Hierarchical(ActorCritic):
         state_out = {
             "timer": hold.timer.unsqueeze(-1),
             "skill": hold.skill.unsqueeze(-1),
+            "command": hold.command,
             "anchor": hold.anchor,
         }
         return {**out, Columns.STATE_OUT: state_out}
@@ -266,7 +280,8 @@ class Hierarchical(ActorCritic):
         timer = torch.where(hold.timer > 0, hold.timer - 1.0, self.hold_steps - 1.0)
         # A skill that is chosen again goes on with what it is doing.
         changed = (skill != hold.skill).unsqueeze(-1)
-        return Hold(timer, skill, torch.where(changed, self.skills.anchor(state), hold.anchor))
+        anchor = torch.where(changed, self.skills.anchor(state), hold.anchor)
+        return Hold(timer, skill, action.command, anchor)
 
     def clamped_command(self, command: Tensor) -> Tensor:
         """Return raw commands ``(..., command_size)`` in the skills' units, within their ranges."""

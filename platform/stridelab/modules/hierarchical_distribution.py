@@ -2,8 +2,9 @@
 
 An action is stored as it was sampled: skill, whether it was held, raw command, raw residual. From
 these its probability can be computed again under any later policy. A skill that is held was not
-sampled, numbers of the command that the skill does not read have no effect, and neither has the
-residual while it is switched off; none of these count in probabilities, entropies and divergences.
+sampled, nor is its command if that is held too; numbers of the command that the skill does not read
+have no effect, and neither has the residual while it is switched off; none of these count in
+probabilities, entropies and divergences.
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ class ActionShape:
     literal: bool = False
     """Count the residual while it is switched off, and in entropy and divergence everything, as
     the training document has it."""
+    hold_command: bool = False
+    """A held skill keeps its command too, so that none is sampled."""
 
     @property
     def num_skills(self) -> int:
@@ -196,11 +199,10 @@ class HierarchicalDistribution(Distribution):
             action.residual, heads.residual_mean, heads.residual_log_std
         ).sum(dim=-1)
         counted = torch.ones_like(heads.residual_on) if self.shape.literal else heads.residual_on
-        total = (
-            (1.0 - action.held) * gating
-            + (command * self._used()[action.skill]).sum(dim=-1)
-            + counted * residual
-        )
+        command = (command * self._used()[action.skill]).sum(dim=-1)
+        if self.shape.hold_command:
+            command = (1.0 - action.held) * command
+        total = (1.0 - action.held) * gating + command + counted * residual
         return total.clamp(-LOGP_BOUND, LOGP_BOUND)
 
     def entropy(self, **kwargs: Any) -> Tensor:
@@ -241,8 +243,9 @@ class HierarchicalDistribution(Distribution):
         heads, used = self.heads, self._used()
         held = heads.held.unsqueeze(-1)
         # A held skill counts for certain, the others by their probability.
-        kept = used[heads.skill.long().clamp(min=0)]
-        weights = held * kept + (1.0 - held) * (heads.logits.softmax(dim=-1) @ used)
+        weights = (1.0 - held) * (heads.logits.softmax(dim=-1) @ used)
+        if not self.shape.hold_command:
+            weights = weights + held * used[heads.skill.long().clamp(min=0)]
         free = (1.0 - heads.held) * gating
         return free + (command * weights).sum(dim=-1) + heads.residual_on * residual
 

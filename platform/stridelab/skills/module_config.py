@@ -31,6 +31,7 @@ def hierarchical_config(model: HierarchicalSection, task: TaskConfig) -> dict[st
         "history": dict(task.history),
         "skills": describe_skills(skills, env),
         "hold_steps": model.hold_steps,
+        "hold_command": model.hold_command,
         "random_gating": model.gating == "random",
         "affine_commands": model.command_head == "affine",
         "command_std": model.command_std,

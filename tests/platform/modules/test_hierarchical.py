@@ -64,6 +64,21 @@ def test_a_skill_is_kept_for_hold_steps(build_hierarchical, explore):
 
 
 @pytest.mark.parametrize("explore", [True, False])
+def test_a_command_can_be_kept_as_long_as_its_skill(build_hierarchical, explore):
+    module, env = build_hierarchical(model__hold_steps=3, model__hold_command=True)
+    obs, state = env.reset(), initial_state(module, 8)
+    commands = []
+    for _ in range(6):
+        obs = {group: torch.randn_like(value) for group, value in obs.items()}
+        action, _, state = decide(module, obs, state, explore=explore)
+        commands.append(action.command)
+    for first in (0, 3):
+        assert torch.equal(commands[first], commands[first + 1])
+        assert torch.equal(commands[first], commands[first + 2])
+    assert (commands[0] != commands[3]).all()
+
+
+@pytest.mark.parametrize("explore", [True, False])
 def test_random_gating_is_blind(explore, build_hierarchical):
     module, env = build_hierarchical(model__gating="random", model__hold_steps=1)
     with torch.no_grad():

@@ -74,6 +74,19 @@ def test_log_probability(skill, held, residual_on):
     assert found.item() == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("residual_on", [0.0, 1.0])
+def test_a_command_that_is_held_does_not_count(residual_on):
+    shape = ActionShape(used=USED, num_actions=2, hold_command=True)
+    inputs = distribution(held=1.0, skill=1.0, shape=shape, residual_on=residual_on)
+    assert inputs.logp(action(1, 1.0)).item() == pytest.approx(residual_on * RESIDUAL_LOGP)
+    assert inputs.entropy().item() == pytest.approx(residual_on * entropies()[2])
+    other = distribution(held=1.0, skill=1.0, shape=shape, residual_on=residual_on, shift=1.0)
+    assert inputs.kl(other).item() == 0.0
+    free, plain = distribution(shape=shape), distribution()
+    assert free.logp(action(1, 0.0)) == plain.logp(action(1, 0.0))
+    assert free.entropy() == plain.entropy()
+
+
 def test_numbers_nobody_reads_do_not_count():
     odd = [*COMMAND[:4], 900.0, COMMAND[5]]
     assert distribution().logp(action(2, 0.0, odd)) == distribution().logp(action(2, 0.0))

@@ -15,12 +15,14 @@ def dotted(values):
 
 @pytest.mark.parametrize("residual_start", [0.0, 1.0])
 @pytest.mark.parametrize("likelihood", ["executed", "document"])
-def test_ratios_begin_at_one(build_pair, hierarchical, residual_start, likelihood):
+@pytest.mark.parametrize("hold_command", [False, True])
+def test_ratios_begin_at_one(build_pair, hierarchical, residual_start, likelihood, hold_command):
     runner, learner = build_pair(
         **dotted(hierarchical),
         **ONCE,
         model__residual__start=residual_start,
         model__likelihood=likelihood,
+        model__hold_command=hold_command,
     )
     runner.sample()
     rollout = runner.sample()
