@@ -5,8 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +12,14 @@ import typer
 from rich.progress import Progress
 
 from stridelab.cli.console import print_json, stderr, stdout
-from stridelab.cli.policy import PolicyArgument, TrackingOption, find_policy, find_run
+from stridelab.cli.policy import (
+    PolicyArgument,
+    TrackingOption,
+    find_policy,
+    find_run,
+    in_changed_task,
+)
 from stridelab.cli.study import OverridesArgument
-from stridelab.experiment import parse_experiment
 from stridelab_envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,7 +69,7 @@ def command(
     run = find_run(policy, tracking_uri)
     loaded = find_policy(policy, tracking_uri)
     if overrides:
-        loaded = _in_changed_task(loaded, overrides)
+        loaded = in_changed_task(loaded, overrides)
     task = loaded.experiment.task_config()
     env = make_env(task, num_envs=1, seed=0, num_threads=1)
     loaded.check_fits(env)
@@ -88,19 +91,6 @@ def command(
         stderr.print(str(file), soft_wrap=True, highlight=False)
     if run is not None and not overrides:
         _attach(run, result, files)
-
-
-def _in_changed_task(policy: Policy, overrides: list[str]) -> Policy:
-    """Return the policy with changes to the ``task`` section of its experiment."""
-    from stridelab.experiment.overrides import apply_override
-
-    tree, places = deepcopy(policy.description["experiment"]), dict[str, str]()
-    for text in overrides:
-        if not text.lstrip("~+").startswith("task."):
-            raise UserError(f'override "{text}": only the task can be changed, as task.KEY=VALUE')
-        apply_override(tree, places, text)
-    parse_experiment(tree, places)  # a mistake shows with the override that made it
-    return replace(policy, description={**policy.description, "experiment": tree})
 
 
 def _evaluate(policy: Policy, watch: CommandWatch | None, episodes: int, seed: int) -> Evaluation:

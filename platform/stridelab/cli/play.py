@@ -9,7 +9,14 @@ import typer
 from rich.progress import Progress
 
 from stridelab.cli.console import stderr, stdout
-from stridelab.cli.policy import PolicyArgument, TrackingOption, find_policy, quiet_ray
+from stridelab.cli.policy import (
+    PolicyArgument,
+    TrackingOption,
+    find_policy,
+    in_changed_task,
+    quiet_ray,
+)
+from stridelab.cli.study import OverridesArgument
 from stridelab_envs.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,6 +28,7 @@ _FILM_SECONDS = 20.0
 
 def command(
     policy: PolicyArgument,
+    overrides: OverridesArgument = None,
     video: Annotated[Path | None, typer.Option(help="MP4 file to write.")] = None,
     web: Annotated[bool, typer.Option("--web", help="Serve a viewer for the browser.")] = False,
     viewer: Annotated[bool, typer.Option("--viewer", help="Open a window.")] = False,
@@ -52,7 +60,7 @@ def command(
     if video is not None:
         if follow or gamepad:
             raise UserError("--follow and --gamepad need --web or --viewer")
-        loaded = find_policy(policy, tracking_uri)
+        loaded = in_changed_task(find_policy(policy, tracking_uri), overrides or [])
         _film(loaded, video, seconds or _FILM_SECONDS, num_envs=num_envs, plain=plain, seed=seed)
         return
     from stridelab.play.controls import Gamepad
@@ -61,8 +69,11 @@ def command(
 
     quiet_ray()
     inputs = (Gamepad(),) if gamepad else ()
+    if follow and overrides:
+        raise UserError("--follow plays in the task that is trained: no task.KEY=VALUE")
     follower = Follower(Path(policy)) if follow else None
     loaded = find_policy(policy, tracking_uri) if follower is None else follower.policy
+    loaded = in_changed_task(loaded, overrides or [])
     session = Session(loaded, seed=seed, inputs=inputs)
     if viewer:
         from stridelab.play.window import watch

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,3 +68,21 @@ def find_run(name: str, uri: str | None) -> tuple[str, str] | None:
     if uri.startswith("sqlite:///") and not database.is_file():
         raise UserError(f"{name}: no such folder, and {database} does not exist to hold a run")
     return uri, name
+
+
+def in_changed_task(policy: Policy, overrides: list[str]) -> Policy:
+    """Return the policy with changes to the ``task`` section of its experiment.
+
+    Raises:
+        UserError: If a change is not one of the task, or refused by it.
+    """
+    from stridelab.experiment import parse_experiment
+    from stridelab.experiment.overrides import apply_override
+
+    tree, places = deepcopy(policy.description["experiment"]), dict[str, str]()
+    for text in overrides:
+        if not text.lstrip("~+").startswith("task."):
+            raise UserError(f'override "{text}": only the task can be changed, as task.KEY=VALUE')
+        apply_override(tree, places, text)
+    parse_experiment(tree, places)  # a mistake shows with the override that made it
+    return replace(policy, description={**policy.description, "experiment": tree})

@@ -198,6 +198,25 @@ def test_play_without_saying_how(refused, tiny_bundle, options):
     assert message == "say how to look: --video FILE, --web or --viewer"
 
 
+@pytest.mark.parametrize("command", [("evaluate",), ("play", "--video", "film.mp4")])
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("algorithm.gamma=1", "only the task can be changed, as task.KEY=VALUE"),
+        ("task.rewards.uprigt=1", 'did you mean "upright"'),
+    ],
+)
+def test_a_policy_in_a_task_that_is_none(refused, tiny_bundle, command, change, expected):
+    message = refused(command[0], tiny_bundle, change, *command[1:])
+    assert message.startswith(f'override "{change}": ')
+    assert expected in message
+
+
+def test_play_follows_the_task_that_is_trained(refused, tmp_path):
+    message = refused("play", tmp_path, "task.profile=reference", "--web", "--follow")
+    assert message == "--follow plays in the task that is trained: no task.KEY=VALUE"
+
+
 def test_play_follows_in_live_viewers_only(refused, tiny_bundle):
     message = refused("play", tiny_bundle, "--video", "film.mp4", "--follow")
     assert message == "--follow and --gamepad need --web or --viewer"
