@@ -286,6 +286,10 @@ class AlgorithmSection(Section):
         default=1.0, gt=0.0, description="Largest norm of the gradient; longer ones are shortened."
     )
     symmetry: SymmetrySection = SymmetrySection()
+    normalize_advantages_by: str | None = Field(
+        default=None,
+        description="One-hot observation term, to normalise within its groups; null = over all.",
+    )
     imitation: ImitationSection | None = Field(
         default=None, description="Learn from a trained policy too, less and less."
     )

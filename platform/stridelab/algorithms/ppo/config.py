@@ -8,6 +8,7 @@ from typing import Any
 from ray.rllib.algorithms.ppo import PPOConfig as RLlibPPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
+from stridelab.algorithms.ppo.advantages import columns_of
 from stridelab.algorithms.ppo.imitation import load_teacher, shown_to
 from stridelab.experiment.schema import Experiment
 from stridelab.experiment.sections import (
@@ -31,7 +32,8 @@ from stridelab_envs.tasks.config import TaskConfig
 class PPOConfig(RLlibPPOConfig):
     """RLlib's PPO config, the experiment's ``algorithm`` section that the learner reads, a mirror.
 
-    The mirror is that of the task; None where the learner needs none.
+    The mirror is that of the task; None where the learner needs none. So are the columns of the
+    policy's frames by which advantages are normalised.
     """
 
     def __init__(self, algo_class: Any = None) -> None:
@@ -41,6 +43,7 @@ class PPOConfig(RLlibPPOConfig):
         self.settings = AlgorithmSection()
         self.total_env_steps: int | None = None
         self.mirror: TaskMirror | None = None
+        self.advantage_columns: slice | None = None
         self.runner_patience_s = 30.0
         """Time after which a runner may count as hanging, when others are ready [s]."""
 
@@ -78,6 +81,8 @@ def build_config(
     config.settings = settings
     config.total_env_steps = experiment.train.env_steps
     config.mirror = TaskMirror(task) if settings.symmetry.is_on else None
+    if settings.normalize_advantages_by is not None:
+        config.advantage_columns = columns_of(settings.normalize_advantages_by, task)
     if settings.imitation is not None:
         task = shown_to(load_teacher(settings.imitation), task)
     config.environment(

@@ -12,6 +12,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from torch import Tensor, nn
 
+from stridelab.algorithms.ppo.advantages import normalize_advantages
 from stridelab.algorithms.ppo.imitation import TEACHER, Imitation, imitation_loss
 from stridelab.algorithms.ppo.losses import (
     adapted_learning_rate,
@@ -188,8 +189,7 @@ class PPOLearner(TorchLearner):
             gamma=settings.gamma,
             gae_lambda=settings.gae_lambda,
         )
-        std, mean = torch.std_mean(advantages)
-        normalized = ((advantages - mean) / (std + 1e-8)).flatten()
+        normalized = normalize_advantages(advantages.flatten(), self._groups(rollout))
         if settings.asynchronous:
             normalized = normalized * staleness_weights(logp, sampled_logp)
         return Batch(
@@ -210,6 +210,13 @@ class PPOLearner(TorchLearner):
         truncated = rollout.truncated.to(device).flatten().nonzero().flatten()
         last_frames = self._normalized(rollout.final_obs)[critic]
         return windows, windows[critic].followed_by(truncated, last_frames)
+
+    def _groups(self, rollout: Rollout) -> Tensor | None:
+        """Return which group each sample's advantage is normalised in, ``(T * N, groups)``."""
+        columns = self.config.advantage_columns
+        if columns is None:
+            return None
+        return rollout.obs[POLICY][:-1, :, columns].flatten(0, 1).to(self._device)
 
     def _images(self, rollout: Rollout) -> dict[str, FrameWindows]:
         """Return the mirror images of the observations; none where symmetry is off."""
