@@ -286,6 +286,11 @@ class AlgorithmSection(Section):
         default=1.0, gt=0.0, description="Largest norm of the gradient; longer ones are shortened."
     )
     symmetry: SymmetrySection = SymmetrySection()
+    reward_scale: float = Field(
+        default=1.0,
+        gt=0.0,
+        description="Factor on rewards in learning alone, above 0: keeps values near 1.",
+    )
     normalize_advantages_by: str | None = Field(
         default=None,
         description="One-hot observation term, to normalise within its groups; null = over all.",

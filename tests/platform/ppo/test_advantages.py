@@ -59,3 +59,17 @@ def test_the_learner_looks_at_the_groups(build_pair):
         mine = found[groups == group]
         assert mine.mean().item() == pytest.approx(0.0, abs=1e-5)
         assert mine.std(correction=0).item() == pytest.approx(1.0, abs=1e-4)
+
+
+def test_rewards_are_scaled_in_learning_alone(build_pair):
+    """What a critic is to learn is a straight line over the scale."""
+    returns = []
+    for scale in (0.5, 1.0, 2.0):
+        runner, learner = build_pair(algorithm__reward_scale=scale, algorithm__precision="fp32")
+        rollout = runner.sample()
+        rewards = rollout.rewards.clone()
+        returns.append(learner._prepare(rollout).returns)
+        assert torch.equal(rollout.rewards, rewards)
+    half, one, two = returns
+    assert (one - half).abs().max() > 1e-3
+    torch.testing.assert_close(two - one, 2.0 * (one - half), atol=1e-5, rtol=1e-4)

@@ -181,7 +181,7 @@ class PPOLearner(TorchLearner):
                 inputs = self._in_parts(policy.act, windows[POLICY], rollout.env_steps)
                 logp = self._distribution(inputs).logp(actions)
         advantages, returns = advantages_and_returns(
-            rollout.rewards.to(device),
+            settings.reward_scale * rollout.rewards.to(device),
             values.view(-1, rollout.num_envs),
             rollout.terminated.to(device),
             rollout.truncated.to(device),
