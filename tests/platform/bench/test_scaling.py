@@ -104,10 +104,10 @@ class TestHistories:
 
 
 class Holds(Contender):
-    """Holds 64 MiB for a moment."""
+    """Holds 256 MiB for a moment."""
 
     def run(self):
-        torch.ones(64 * 2**20, dtype=torch.uint8)
+        torch.ones(256 * 2**20, dtype=torch.uint8)
         return 1
 
 
@@ -117,7 +117,8 @@ def test_peak_memory_is_that_of_the_round():
         pytest.skip("this system does not tell")
     resident = psutil.Process().memory_info().rss
     reply = worker.timed_round(Holds())
-    assert reply["peak_memory"] >= max(before, resident + 60 * 2**20)
+    # The system may take idle pages back meanwhile, hence a quarter less than what is held.
+    assert reply["peak_memory"] >= max(before, resident + 192 * 2**20)
     assert reply["env_steps"] == 1
 
 

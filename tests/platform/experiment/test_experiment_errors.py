@@ -100,8 +100,8 @@ EXACT = {
     SWEEP + "algorithm.gama: [0.9]\n": '6: sweep.parameters.algorithm.gama: unknown key "gama"; '
     'did you mean "gamma"? (known: asynchronous, clip_param, clip_value_loss, compile, '
     "desired_kl, entropy_coef, gae_lambda, gamma, imitation, kind, learning_rate, max_grad_norm, "
-    "num_epochs, num_minibatches, num_steps_per_env, precision, schedule, symmetry, "
-    "value_loss_coef)",
+    "normalize_advantages_by, num_epochs, num_minibatches, num_steps_per_env, precision, "
+    "reward_scale, schedule, symmetry, value_loss_coef)",
     SWEEP + "algorithm.gamma: {uniform: [2, 1]}\n": "6: sweep.parameters.algorithm.gamma.uniform: "
     "the lower bound 2 must be below the upper bound 1",
     SWEEP + "seeds: [1, 2]\n": "6: sweep.parameters.seeds: cannot be swept (nor can name, seeds, "

@@ -78,8 +78,8 @@ class TestLoad:
 LINES = {
     "algorithm.gama=0.9": 'unknown key "gama"; did you mean "gamma"? (known: asynchronous, '
     "clip_param, clip_value_loss, compile, desired_kl, entropy_coef, gae_lambda, gamma, "
-    "imitation, kind, learning_rate, max_grad_norm, num_epochs, num_minibatches, "
-    "num_steps_per_env, precision, schedule, "
+    "imitation, kind, learning_rate, max_grad_norm, normalize_advantages_by, "
+    "num_epochs, num_minibatches, num_steps_per_env, precision, reward_scale, schedule, "
     "symmetry, value_loss_coef)",
     "task.rewards.uprigt=3": 'unknown reward "uprigt"; did you mean "upright"? (known: '
     "tracking_lin_vel, upright)",
