@@ -13,6 +13,7 @@ import torch
 from ray.rllib.core.columns import Columns
 from torch import Tensor, nn
 from torch.distributions import Categorical
+from torch.nn import functional
 
 from stridelab.modules.actor_critic import CRITIC, POLICY, ActorCritic, Auxiliary
 from stridelab.modules.frozen_skills import ANCHOR_SIZE, FrozenSkills
@@ -34,6 +35,7 @@ WEIGHTS = "skill_weights"
 """Key of ``model_config`` that is there only while a module is built for training."""
 COMMAND_LOG_STD, RESIDUAL_LOG_STD = (-5.0, 2.0), (-5.0, 0.0)
 """Bounds of the log standard deviations (training document, section 4.2)."""
+_CAP_SHARPNESS = 4.0
 _RESIDUAL_START, _RESIDUAL_STD_START = 1e-4, -2.0
 _NO_SKILL = -1.0
 
@@ -178,7 +180,7 @@ class Hierarchical(ActorCritic):
             heads = [
                 torch.zeros_like(logits) if self.random_gating else logits,
                 self.command_mean(features),
-                self.command_log_std(features).clamp(*COMMAND_LOG_STD),
+                self._bounded_log_std(self.command_log_std(features)),
                 self.residual_mean(features),
                 self.residual_log_std(features).clamp(*RESIDUAL_LOG_STD),
             ]
@@ -186,6 +188,16 @@ class Hierarchical(ActorCritic):
             context = features.new_zeros(*features.shape[:-1], 2)
         residual_on = (self.residual_clip > 0).to(context.dtype).expand(*context.shape[:-1], 1)
         return torch.cat([*heads, context, residual_on], dim=-1)
+
+    def _bounded_log_std(self, raw: Tensor) -> Tensor:
+        """Keep deviations of commands below half a range, softly: a gradient remains.
+
+        A clamped command pays nothing for a larger deviation, so entropy alone would raise it until
+        commands jump from end to end. In the units of the skills the document's bounds hold.
+        """
+        if self.model_config["affine_commands"]:
+            raw = -functional.softplus(-raw, beta=_CAP_SHARPNESS)
+        return raw.clamp(*COMMAND_LOG_STD)
 
     def evaluate(
         self, normalized: Mapping[str, Tensor], actions: Tensor | None = None

@@ -278,12 +278,27 @@ def test_the_skills_are_no_part_of_what_is_learned(build_hierarchical):
     assert "skill_weights" not in module.model_config
 
 
+@pytest.mark.parametrize(
+    ("head", "raw", "bounded"), [("affine", 1.0, -0.00454), ("affine", -9, -5.0), ("raw", 3.0, 2.0)]
+)
+def test_a_command_spreads_no_further_than_its_head_allows(build_hierarchical, head, raw, bounded):
+    module, _ = build_hierarchical(model__command_head=head)
+    with torch.no_grad():
+        module.command_log_std.weight.zero_()
+        module.command_log_std.bias.fill_(raw)
+    heads = module.action_shape.split_inputs(module.act(torch.zeros(1, 20)))
+    assert heads.command_log_std[0, 0].item() == pytest.approx(bounded, abs=1e-4)
+    heads.command_log_std.sum().backward()
+    shrinks = bool(module.command_log_std.bias.grad[0] > 0.01)
+    assert shrinks == (head == "affine" and raw > 0), "a soft cap leaves a way back"
+
+
 def test_the_first_commands_spread_as_asked(build_hierarchical):
     module, _ = build_hierarchical(model__command_std=0.2)
     heads = module.action_shape.split_inputs(module.act(torch.zeros(1, 20)))
     hidden = module.backbone(torch.zeros(1, 20))
     expected = module.command_log_std.weight @ hidden[0] + torch.tensor(0.2).log()
-    torch.testing.assert_close(heads.command_log_std[0], expected)
+    torch.testing.assert_close(heads.command_log_std[0], expected, atol=1e-3, rtol=0.0)
     assert heads.residual_mean.abs().max() < 1e-2
     assert heads.residual_log_std.exp().mean().item() == pytest.approx(0.135, abs=0.01)
 
