@@ -81,7 +81,7 @@ class HierarchicalSection(Section):
         default=0.37,
         ge=0.0068,
         le=7.38,
-        description="Deviation of commands at the start, in the head's units; affine: stays below 1.",
+        description="Deviation of commands at the start, in the head's units; affine: below 1.",
     )
     likelihood: Literal["executed", "document"] = Field(
         default="executed",

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
 
 from stridelab.experiment.section import Section
+from stridelab_envs.errors import ConfigError
 
 
 class ImitationSection(Section):
     """Learning from a trained policy of the same robot too, less and less."""
 
-    teacher: str = Field(min_length=1, description="Its bundle; it looks at single frames.")
+    teacher: str | None = Field(
+        default=None, min_length=1, description="Its bundle; it looks at single frames."
+    )
+    task_teachers: list[Annotated[str, Field(min_length=1)]] = Field(
+        default=[], description="Instead: hierarchical policies, each the teacher of its own task."
+    )
     coef: float = Field(
         default=1.0,
         gt=0.0,
@@ -19,3 +28,25 @@ class ImitationSection(Section):
     until: float = Field(
         default=1.0, gt=0.0, le=1.0, description="Part of the training after which it is 0."
     )
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if self.teacher is None and not self.task_teachers:
+            raise ConfigError("teacher", "is missing")
+        if self.teacher is not None and self.task_teachers:
+            raise ConfigError("task_teachers", "cannot stand beside teacher")
+        return self
+
+    @property
+    def teachers(self) -> list[str]:
+        """The bundles, one or several."""
+        return [self.teacher] if self.teacher is not None else self.task_teachers
+
+    @property
+    def is_portable(self) -> bool:
+        """Whether the bundles are found from the repository's root, on any machine."""
+        return not any(Path(teacher).is_absolute() for teacher in self.teachers)
+
+    def weight(self, fraction: float) -> float:
+        """Return the weight when ``fraction`` of the training is over, 0 to 1."""
+        return self.coef * max(0.0, 1.0 - fraction / self.until)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stridelab.evaluation.files import replacing
 from stridelab.experiment import Experiment, parse_experiment
+from stridelab.experiment.imitation_section import ImitationSection
 from stridelab.modules.actor_critic import POLICY, ActorCritic
 from stridelab.modules.carried import Controller, mean_action
 from stridelab.modules.kinds import module_class, module_kind
@@ -177,7 +178,7 @@ def _portable(experiment: dict[str, Any]) -> dict[str, Any]:
     if start is not None and Path(start).is_absolute():
         kept["train"] = {**experiment["train"], "start_from": None}
     imitation = experiment["algorithm"].get("imitation")
-    if imitation is not None and Path(imitation["teacher"]).is_absolute():
+    if imitation is not None and not ImitationSection.model_validate(imitation).is_portable:
         kept["algorithm"] = {**experiment["algorithm"], "imitation": None}
     return kept
 

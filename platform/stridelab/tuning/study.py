@@ -14,8 +14,11 @@ import ray
 from ray import tune
 from rich.console import Console
 
+from stridelab.algorithms.ppo.config import taught
 from stridelab.experiment import Experiment
+from stridelab.experiment.paths import named_file
 from stridelab.experiment.sections import HierarchicalSection
+from stridelab.export.bundle import load_bundle
 from stridelab.skills.module_config import hierarchical_config
 from stridelab.tracking.callback import MlflowCallback, ParentRun
 from stridelab.tracking.store import default_uri, open_store
@@ -107,13 +110,14 @@ def run_study(
 
     Raises:
         UserError: If there is nothing to resume, no cluster to join, the storage path is not
-            visible everywhere, or the skills of the model cannot be used.
+            visible everywhere, or a policy that the experiment names cannot be used.
     """
-    if isinstance(experiment.model, HierarchicalSection):
-        # Skills that do not fit are refused before anything is written.
-        for part in [experiment.stage(stage) for stage in experiment.stages] or [experiment]:
-            hierarchical_config(experiment.model, part.task_config())
+    # What does not fit is refused before anything is written.
+    for part in [experiment.stage(stage) for stage in experiment.stages] or [experiment]:
+        _check_bundles(part)
     found = existing_study(experiment, resume=resume)
+    if found is None and experiment.train.start_from is not None:
+        load_bundle(named_file(experiment.train.start_from))
     # A store that cannot be used is an error now, not a warning in the middle of the night.
     uri = tracking_uri(experiment)
     open_store(uri, experiment.name, storage_address(experiment)).close()
@@ -126,6 +130,14 @@ def run_study(
         return run.run()
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _check_bundles(experiment: Experiment) -> None:
+    """Refuse skills and teachers that are missing or do not fit the task."""
+    task = experiment.task_config()
+    if isinstance(experiment.model, HierarchicalSection):
+        hierarchical_config(experiment.model, task)
+    taught(task, experiment.algorithm)
 
 
 def _exit(signum: int, frame: Any) -> None:

@@ -10,6 +10,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from stridelab.algorithms.ppo.advantages import columns_of
 from stridelab.algorithms.ppo.imitation import load_teacher, shown_to
+from stridelab.algorithms.ppo.task_teachers import check_teachers
 from stridelab.experiment.schema import Experiment
 from stridelab.experiment.sections import (
     AlgorithmSection,
@@ -83,8 +84,7 @@ def build_config(
     config.mirror = TaskMirror(task) if settings.symmetry.is_on else None
     if settings.normalize_advantages_by is not None:
         config.advantage_columns = columns_of(settings.normalize_advantages_by, task)
-    if settings.imitation is not None:
-        task = shown_to(load_teacher(settings.imitation), task)
+    task = taught(task, settings)
     config.environment(
         env="stridelab",
         env_config={
@@ -126,6 +126,23 @@ def build_config(
     config.rl_module(rl_module_spec=module_spec(experiment.model, task))
     config.reporting(min_time_s_per_iteration=None, min_train_timesteps_per_iteration=0)
     return config
+
+
+def taught(task: TaskConfig, settings: AlgorithmSection) -> TaskConfig:
+    """Return ``task`` with what a teacher looks at; the task itself if there is none.
+
+    Raises:
+        ConfigError: If a teacher does not fit the task.
+        UserError: If there is no such bundle or it is damaged.
+    """
+    imitation = settings.imitation
+    if imitation is None:
+        return task
+    if not imitation.task_teachers:
+        return shown_to(load_teacher(imitation), task)
+    by = settings.normalize_advantages_by
+    check_teachers(imitation.task_teachers, columns_of(by, task) if by else None, task)
+    return task
 
 
 def module_spec(model: AnyModel, task: TaskConfig) -> RLModuleSpec:

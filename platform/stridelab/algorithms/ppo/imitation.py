@@ -8,6 +8,7 @@ without noise.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ def load_teacher(settings: ImitationSection) -> Policy:
         ConfigError: If it looks at a history.
         UserError: If there is no bundle or it is damaged.
     """
+    assert settings.teacher is not None  # else there are several
     teacher = load_bundle(named_file(settings.teacher))
     if teacher.description["env"]["history"].get(POLICY, 1) > 1 or teacher.module.is_stateful():
         raise ConfigError(_PATH, "looks at more than the newest frame")
@@ -73,19 +75,23 @@ class Imitation:
         device: Where the learner computes.
     """
 
+    group = TEACHER
+    """The observations that :meth:`labels` takes."""
+
     def __init__(self, settings: ImitationSection, device: torch.device) -> None:
         self.settings = settings
         self.module = load_teacher(settings).module.to(device)
         self.coef = settings.coef
 
-    def set_progress(self, fraction: float) -> None:
-        """Let the weight fall; ``fraction`` of the training is over, 0 to 1."""
-        self.coef = self.settings.coef * max(0.0, 1.0 - fraction / self.settings.until)
-
     @torch.no_grad()
     def labels(self, frames: Tensor) -> Tensor:
         """Return the teacher's mean actions ``(n, action_dim)`` for raw ``frames (n, size)``."""
         return self.module.mean_action(frames)
+
+    def loss(self, dist: Any, labels: Tensor) -> Tensor:
+        """Return :func:`imitation_loss`; there are no labels for mirror images in ``dist``."""
+        own = slice(labels.shape[0])
+        return imitation_loss(dist.mean[own], dist.log_std[own], labels)
 
 
 def imitation_loss(mean: Tensor, log_std: Tensor, labels: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from ray.rllib.core.learner.torch.torch_learner import TorchLearner
 from torch import Tensor, nn
 
 from stridelab.algorithms.ppo.advantages import normalize_advantages
-from stridelab.algorithms.ppo.imitation import TEACHER, Imitation, imitation_loss
+from stridelab.algorithms.ppo.imitation import Imitation
 from stridelab.algorithms.ppo.losses import (
     adapted_learning_rate,
     explained_variance,
@@ -22,6 +22,7 @@ from stridelab.algorithms.ppo.losses import (
     value_loss,
 )
 from stridelab.algorithms.ppo.symmetry import mirror_loss, mirrored_frames, with_images
+from stridelab.algorithms.ppo.task_teachers import TaskTeachers
 from stridelab.experiment.schema import AlgorithmSection
 from stridelab.modules.actor_critic import POLICY
 from stridelab.modules.history import FrameWindows, frame_windows
@@ -86,10 +87,17 @@ class PPOLearner(TorchLearner):
         self._learning_rate = self._settings.learning_rate
         self._loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = self._compute_loss
         self._mirror = self.config.mirror.to(self._device) if self.config.mirror else None
-        imitation = self._settings.imitation
-        self._imitation = Imitation(imitation, self._device) if imitation else None
+        self._imitation = self._teaching()
         if self._settings.compile:
             self._loss = torch.compile(self._compute_loss, dynamic=False)
+
+    def _teaching(self) -> Imitation | TaskTeachers | None:
+        settings = self._settings.imitation
+        if settings is None:
+            return None
+        if settings.task_teachers:
+            return TaskTeachers(settings, self.config.advantage_columns, self._device)
+        return Imitation(settings, self._device)
 
     @property
     def _settings(self) -> AlgorithmSection:
@@ -154,7 +162,7 @@ class PPOLearner(TorchLearner):
         """Let the module follow its schedules; ``fraction`` of the training is over, 0 to 1."""
         self._policy.set_progress(fraction)
         if self._imitation is not None:
-            self._imitation.set_progress(fraction)
+            self._imitation.coef = self._imitation.settings.weight(fraction)
 
     def _autocast(self) -> torch.autocast:
         enabled = self._settings.precision == "bf16"
@@ -234,10 +242,11 @@ class PPOLearner(TorchLearner):
         return self._windows(rollout, frames, past)
 
     def _labels(self, rollout: Rollout) -> Tensor | None:
-        """Return what the teacher would have done, ``(T * N, action_dim)``."""
+        """Return what the teacher would have done, ``(T * N, ...)``."""
         if self._imitation is None or not self._imitation.coef:
             return None
-        return self._imitation.labels(rollout.obs[TEACHER][:-1].flatten(0, 1).to(self._device))
+        frames = rollout.obs[self._imitation.group][:-1].flatten(0, 1)
+        return self._imitation.labels(frames.to(self._device))
 
     def _normalized(self, frames: Mapping[str, Tensor]) -> dict[str, Tensor]:
         normalized: dict[str, Tensor] = self._policy.normalize(
@@ -355,12 +364,10 @@ class PPOLearner(TorchLearner):
         return {"mirror": symmetry.mirror_loss_coef * loss}
 
     def _imitation_loss(self, dist: Any, labels: Tensor | None) -> dict[str, Tensor]:
-        """Return the weighted divergence from the teacher; its labels are not of mirror images."""
+        """Return the weighted divergence from the teacher."""
         if self._imitation is None or labels is None:
             return {}
-        own = slice(labels.shape[0])
-        loss = imitation_loss(dist.mean[own], dist.log_std[own], labels)
-        return {"imitation": self._imitation.coef * loss}
+        return {"imitation": self._imitation.coef * self._imitation.loss(dist, labels)}
 
     def _adapt_learning_rate(self, kl: float) -> None:
         self.set_learning_rate(
