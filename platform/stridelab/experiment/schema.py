@@ -169,15 +169,8 @@ class Experiment(Section):
             message = f"{sweep.scheduler_name} changes values while training; run stages after it"
             raise ConfigError("stages", message)
         key = "algorithm.learning_rate"
-        if (
-            sweep.is_population
-            and self.algorithm.schedule == "adaptive"
-            and key in sweep.parameters
-        ):
-            message = (
-                "is overruled by algorithm.schedule: adaptive; write algorithm.schedule: fixed, or "
-                "sweep algorithm.desired_kl"
-            )
+        if sweep.is_population and self.algorithm.schedule != "fixed" and key in sweep.parameters:
+            message = f"is overruled by algorithm.schedule: {self.algorithm.schedule}; write fixed"
             raise ConfigError(f"sweep.parameters.{key}", message)
 
     def _check_stages(self) -> None:

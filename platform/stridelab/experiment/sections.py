@@ -253,10 +253,11 @@ class AlgorithmSection(Section):
         description="Equal parts of a pass; num_envs * num_steps_per_env must divide.",
     )
     learning_rate: float = Field(
-        default=1e-3, gt=0.0, le=1.0, description="Step size of Adam (at the start, when adaptive)."
+        default=1e-3, gt=0.0, le=1.0, description="Step size of Adam (at the start, unless fixed)."
     )
-    schedule: Literal["adaptive", "fixed"] = Field(
-        default="adaptive", description="adaptive: the learning rate follows `desired_kl`."
+    schedule: Literal["adaptive", "fixed", "linear"] = Field(
+        default="adaptive",
+        description="Learning rate: adaptive follows `desired_kl`, linear falls to 0 at the end.",
     )
     desired_kl: float = Field(
         default=0.01, gt=0.0, description="KL divergence [nat] that the adaptive schedule aims at."

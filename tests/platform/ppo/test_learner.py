@@ -298,3 +298,19 @@ def test_state_without_the_optimiser_holds_weights_only(build_pair):
     state = learner.get_state(components="rl_module")
     assert "stridelab" not in state
     learner.set_state(state)
+
+
+def test_a_linear_learning_rate_falls_to_nothing_and_is_restored(build_pair):
+    values = {"algorithm__schedule": "linear", "algorithm__learning_rate": 2e-3}
+    runner, learner = build_pair(**values)
+    rates = []
+    for fraction in (0.0, 0.25, 1.0):
+        learner.set_progress(fraction)
+        rates.append(learner.update_rollout(runner.sample())["policy/learning_rate"])
+    assert rates == pytest.approx([2e-3, 1.5e-3, 0.0])
+    learner.set_progress(0.5)
+    [group] = learner._optimizer.param_groups
+    assert group["lr"] == pytest.approx(1e-3)
+    _, resumed = build_pair(**values)
+    resumed.set_state(learner.get_state())
+    assert resumed._learning_rate == pytest.approx(1e-3)

@@ -159,8 +159,10 @@ class PPOLearner(TorchLearner):
         return metrics
 
     def set_progress(self, fraction: float) -> None:
-        """Let the module follow its schedules; ``fraction`` of the training is over, 0 to 1."""
+        """Follow all schedules; ``fraction`` of the training is over, 0 to 1."""
         self._policy.set_progress(fraction)
+        if self._settings.schedule == "linear":
+            self.set_learning_rate(self._settings.learning_rate * max(0.0, 1.0 - fraction))
         if self._imitation is not None:
             self._imitation.coef = self._imitation.settings.weight(fraction)
 
