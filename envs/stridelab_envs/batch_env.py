@@ -336,9 +336,10 @@ class BatchEnv:
             term = self.task.metrics[name]
             value = term.func(self.state, **term.params)
             measured = ~value.isnan()
+            if term.over_episode != "mean":
+                self._metric_counts[row, measured] = 0.0
             if term.over_episode == "last":
                 self._metric_sums[row, measured] = 0.0
-                self._metric_counts[row, measured] = 0.0
             self._metric_sums[row] += value.masked_fill(~measured, 0.0)
             self._metric_counts[row] += measured
 

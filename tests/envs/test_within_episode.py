@@ -207,10 +207,10 @@ class TestDelayedActions:
 
 
 class TestSparseMetrics:
-    def measured(self, make_biped, *rows):
+    def measured(self, make_biped, *rows, over_episode="mean"):
         """The log of an episode in which a metric takes one row of values after another."""
         values = iter(torch.tensor(rows))
-        metric = {"it": StateTerm(func=lambda state: next(values))}
+        metric = {"it": StateTerm(func=lambda state: next(values), over_episode=over_episode)}
         env = make_biped(
             {"episode_length_s": 0.02 * len(rows)}, change=lambda t: replace(t, metrics=metric)
         )
@@ -222,6 +222,14 @@ class TestSparseMetrics:
         nan = math.nan
         mean = self.measured(make_biped, [nan, 1.0], [4.0, nan], [nan, 2.0], [2.0, nan], [nan, 6.0])
         assert mean == [3.0, 3.0]
+
+    def test_the_sum_and_the_last_are_of_what_was_measured(self, make_biped):
+        nan = math.nan
+        rows = [nan, 1.0], [4.0, nan], [nan, 2.0], [2.0, nan], [nan, 6.0]
+        assert self.measured(make_biped, *rows, over_episode="sum") == [6.0, 9.0]
+        assert self.measured(make_biped, *rows, over_episode="last") == [2.0, 6.0]
+        never = self.measured(make_biped, [nan, 1.0], [nan, nan], over_episode="sum")
+        assert never == pytest.approx([nan, 1.0], nan_ok=True)
 
     def test_never_measured_is_nan_and_zero_is_not(self, make_biped):
         mean = self.measured(make_biped, [math.nan, 0.0], [math.nan, math.nan])

@@ -49,8 +49,8 @@ class StateTerm:
 
     func: TermFunction
     params: Mapping[str, Any] = field(default_factory=dict)
-    over_episode: Literal["mean", "last"] = "mean"
-    """What an episode reports of a metric: its mean over the steps, or its last value."""
+    over_episode: Literal["mean", "last", "sum"] = "mean"
+    """What an episode reports of a metric: its mean over the steps, its last value, or its sum."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,7 +69,7 @@ def _value(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(_value(item) for item in value) + "]"
-    return str(value)
+    return str(getattr(value, "name", getattr(value, "__name__", value)))
 
 
 def _cell(text: str) -> str:

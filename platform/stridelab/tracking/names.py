@@ -47,8 +47,7 @@ def clean_key(name: str) -> str:
     cleaned = "/".join("_" if part in (".", "..") else part for part in parts) or "_"
     if len(cleaned) <= MAX_KEY:
         return cleaned
-    digest = hashlib.sha1(name.encode()).hexdigest()[:8]
-    return f"{cleaned[: MAX_KEY - 9]}-{digest}"
+    return f"{cleaned[: MAX_KEY - 9]}-{_digest(name, 8)}"
 
 
 def shorten(text: str, limit: int, *, keep_end: bool = False) -> str:
@@ -56,6 +55,18 @@ def shorten(text: str, limit: int, *, keep_end: bool = False) -> str:
     if len(text) <= limit:
         return text
     return "…" + text[1 - limit :] if keep_end else text[: limit - 1] + "…"
+
+
+def shorten_to_differ(text: str, limit: int) -> str:
+    """Cut ``text`` to ``limit`` characters, the last ones a hash of the whole.
+
+    Two long texts stay two.
+    """
+    return text if len(text) <= limit else f"{text[: limit - 6]}…#{_digest(text, 4)}"
+
+
+def _digest(text: str, length: int) -> str:
+    return hashlib.sha1(text.encode()).hexdigest()[:length]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stridelab.tracking.names import flatten, shorten
+from stridelab.tracking.names import flatten, shorten_to_differ
 
 # Sections that describe the sweep, not the trial; they are recorded on the parent run.
 SWEEP_SECTIONS = frozenset({"sweep", "seeds"})
@@ -66,7 +66,7 @@ def run_name(assignment: Mapping[str, Any], seed: int | None = None) -> str:
     ]
     if seed is not None:
         words.append(f"seed={seed}")
-    return shorten(" ".join(words), _MAX_RUN_NAME, keep_end=True)
+    return shorten_to_differ(" ".join(words), _MAX_RUN_NAME)
 
 
 def _short_keys(keys: Iterable[str]) -> list[str]:
@@ -85,7 +85,7 @@ def _shortest_unique_end(parts: list[str], others: list[list[str]]) -> str:
 
 def _short_value(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.3g}"
+        return f"{value:.5g}"
     if isinstance(value, str):
-        return shorten(value, 40)
-    return shorten(json.dumps(value, default=str, separators=(",", ":")), 40)
+        return shorten_to_differ(value, 40)
+    return shorten_to_differ(json.dumps(value, default=str, separators=(",", ":")), 40)

@@ -79,7 +79,7 @@ def test_metrics_outside_the_list_or_not_finite_are_left_out():
     ("assignment", "seed", "name"),
     [
         ({"task.rewards": "v7"}, 1, "rewards=v7 seed=1"),
-        ({"algorithm.learning_rate": 0.000312345}, None, "learning_rate=0.000312"),
+        ({"algorithm.learning_rate": 0.000312345}, None, "learning_rate=0.00031235"),
         ({"a.b.scale": 1, "a.c.scale": 2}, 0, "b.scale=1 c.scale=2 seed=0"),
         ({"scale": 1, "a.scale": 2}, None, "scale=1 a.scale=2"),
         ({"model.hidden": [64, 64]}, None, "hidden=[64,64]"),
@@ -88,6 +88,18 @@ def test_metrics_outside_the_list_or_not_finite_are_left_out():
 )
 def test_run_name(assignment, seed, name):
     assert run_name(assignment, seed) == name
+
+
+def test_names_of_runs_that_differ_late_in_a_long_value_differ():
+    one, two = ({"model": {"skills": "a" * 60, "gating": gating}} for gating in ("x", "y"))
+    assert run_name(one) != run_name(two)
+    assert run_name(one) == run_name(dict(one))
+    assert run_name(one).startswith('model={"skills":"aaa')
+    assert len(run_name(one)) == len("model=") + 40
+
+
+def test_names_of_runs_with_close_values_differ():
+    assert run_name({"gamma": 0.99421}) != run_name({"gamma": 0.99424})
 
 
 def test_describe_trial_leaves_the_sweep_to_the_parent():

@@ -199,5 +199,7 @@ def _metrics(tasks: Sequence[str]) -> dict[str, StateTerm]:
         params = {**GOAL, "task": task}
         for name in ("success", "error", "fell"):
             table[f"{name}/{task}"] = StateTerm(func=last[name], params=params, over_episode="last")
-        table[f"reward/{task}"] = StateTerm(func=manipulation.step_reward, params=params)
+        table[f"return/{task}"] = StateTerm(
+            func=manipulation.step_reward, params=params, over_episode="sum"
+        )
     return table
