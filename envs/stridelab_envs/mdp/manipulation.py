@@ -265,6 +265,14 @@ def target_height_near(state: State, command: str, task: str, sharpness: float) 
     return _near(goal, task, sharpness, target_height_error(state, goal))
 
 
+def target_progress(state: State, command: str, task: str) -> Tensor:
+    """Speed of the free object that is handled towards its target [m/s]."""
+    goal = goal_of(state, command)
+    velocity = goal.of_moved(state.objects.lin_vel, 3)
+    direction = torch.nn.functional.normalize(_to_target(state, goal), dim=1)
+    return (velocity * direction).sum(dim=1) * goal.plays(task)
+
+
 def _near(goal: ManipulationGoal, task: str, sharpness: float, error: Tensor) -> Tensor:
     return torch.exp(-sharpness * error) * goal.plays(task)
 

@@ -213,8 +213,8 @@ def test_a_ball_rolls_and_slows_down(make_task):
     env.sim.qvel[:, start + 4] = 2.0 / 0.1  # rolling, not sliding
     run(env, 0.5)
     speed = env.state.objects.lin_vel("ball")[0, 0].item()
-    # Rolling friction of 0.002 m: 5/7 g 0.002 / 0.1 = 0.14 m/s^2.
-    assert speed == pytest.approx(2.0 - 0.14 * 0.5, abs=0.03)
+    # From a ramp of 1 m (3.74 m/s) it rolls 4-8 m: it slows down by 0.87-1.75 m/s^2.
+    assert 2.0 - 1.75 * 0.5 < speed < 2.0 - 0.87 * 0.5
     assert env.sim.data(0).body("ball").xpos[2] == pytest.approx(0.1, abs=2e-3)
 
 

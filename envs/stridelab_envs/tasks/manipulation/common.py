@@ -35,6 +35,8 @@ HIPS = ("left_hip_roll", "right_hip_roll", "left_thigh", "right_thigh")
 KNEES = ("left_shank", "right_shank")
 TOUCH_LIMIT = 1.0
 """A body that must not touch anything ends the episode above this force [N]."""
+FASTEST = 2.0
+"""Progress beyond this counts no more [m/s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +51,27 @@ class Part:
     """Bodies of the robot that must not touch anything."""
 
     def reward_terms(self) -> dict[str, RewardTerm]:
-        """Return the reward terms; their weights sum to 1."""
+        """Return the reward terms; their weights sum to 1.
+
+        Progress of what is moved is not rewarded unless an experiment gives it a weight.
+        """
         name = self.goal.name
+        of_task = {**GOAL, "task": name}
         total = sum(weight for _, weight, _ in self.rewards.values())
-        return {
+        terms = {
             f"{name}_{term}": RewardTerm(
-                func=func,
-                weight=weight / total,
-                params={**GOAL, "task": name, "sharpness": sharpness},
+                func=func, weight=weight / total, params={**of_task, "sharpness": sharpness}
             )
             for term, (func, weight, sharpness) in self.rewards.items()
         }
+        if self.goal.moved is not None:
+            terms[f"{name}_progress"] = RewardTerm(
+                func=manipulation.target_progress,
+                weight=0.0,
+                clip=(-FASTEST, FASTEST),
+                params=of_task,
+            )
+        return terms
 
     def termination(self) -> StateTerm:
         """Return what ends the episode when an untouchable body touches something."""
