@@ -1,9 +1,9 @@
 """Task "button": press a button on a wall with the left hand.
 
 The published button is a point within the wall that no wrist can come near; here it is a disc on
-the wall's face, and its front is to be touched. A wrist's own thickness leaves 0.03 m. Its height is
-that of the policy's own document: the published 0.5-1.5 m goes beyond what the reaching skill may be
-told, 0.82-1.32 m, in two fifths of the episodes.
+the wall's face, and its front is to be touched. A wrist's own thickness leaves 0.03 m. Its height
+is that of the policy's own document: the published 0.5-1.5 m goes beyond what the reaching skill
+may be told, 0.82-1.32 m, in two fifths of the episodes.
 """
 
 from __future__ import annotations
