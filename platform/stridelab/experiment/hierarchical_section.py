@@ -56,8 +56,10 @@ class HierarchicalSection(Section):
         default=False,
         description="Keep a command as long as its skill; else it is drawn anew at every step.",
     )
-    gating: Literal["learned", "random"] = Field(
-        default="learned", description="random: skills are drawn blindly, to compare with."
+    gating: str = Field(
+        default="learned",
+        min_length=1,
+        description="learned; random: skills are drawn blindly; or the only skill to be executed.",
     )
     actor_hidden: list[Width] = Field(
         default=[512, 256, 128],

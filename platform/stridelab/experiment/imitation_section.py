@@ -20,6 +20,10 @@ class ImitationSection(Section):
     task_teachers: list[Annotated[str, Field(min_length=1)]] = Field(
         default=[], description="Instead: hierarchical policies, each the teacher of its own task."
     )
+    guides: list[str] = Field(
+        default=[],
+        description="Tasks whose hand-written guide teaches, alone or beside task_teachers.",
+    )
     coef: float = Field(
         default=1.0,
         gt=0.0,
@@ -31,11 +35,17 @@ class ImitationSection(Section):
 
     @model_validator(mode="after")
     def _one_or_several(self) -> Self:
-        if self.teacher is None and not self.task_teachers:
+        if self.teacher is None and not self.is_by_task:
             raise ConfigError("teacher", "is missing")
-        if self.teacher is not None and self.task_teachers:
-            raise ConfigError("task_teachers", "cannot stand beside teacher")
+        if self.teacher is not None and self.is_by_task:
+            other = "task_teachers" if self.task_teachers else "guides"
+            raise ConfigError(other, "cannot stand beside teacher")
         return self
+
+    @property
+    def is_by_task(self) -> bool:
+        """Whether tasks have teachers of their own."""
+        return bool(self.task_teachers or self.guides)
 
     @property
     def teachers(self) -> list[str]:

@@ -103,6 +103,7 @@ class Experiment(Section):
         self._check_joint_groups()
         self._check_estimator()
         self._check_symmetry()
+        self._check_imitation()
         if self.sweep is not None and self.ablation is not None:
             raise ConfigError("ablation", "cannot stand beside a sweep; make two files of it")
         if self.sweep is not None:
@@ -162,6 +163,15 @@ class Experiment(Section):
             TaskMirror(self.task_config())
         except ConfigError as error:
             raise error.under("task") from None
+
+    def _check_imitation(self) -> None:
+        imitation = self.algorithm.imitation
+        if imitation is None or not imitation.is_by_task:
+            return
+        if not isinstance(self.model, HierarchicalSection):
+            key = "task_teachers" if imitation.task_teachers else "guides"
+            message = f"teaches a hierarchical policy, got model.kind: {self.model.kind}"
+            raise ConfigError(f"algorithm.imitation.{key}", message)
 
     def _check_sweep(self, sweep: SweepSection) -> None:
         sweep.check_seeds(len(self.seeds))

@@ -38,6 +38,8 @@ COMMAND_LOG_STD, RESIDUAL_LOG_STD = (-5.0, 2.0), (-5.0, 0.0)
 _CAP_SHARPNESS = 4.0
 _RESIDUAL_START, _RESIDUAL_STD_START = 1e-4, -2.0
 _NO_SKILL = -1.0
+_CERTAIN = 20.0
+"""Logit of a skill that is always executed; minus this that of the others."""
 
 
 class Hold(NamedTuple):
@@ -63,8 +65,9 @@ class Hierarchical(ActorCritic):
     ``model_config`` keys: ``actor_hidden`` (backbone), ``critic_hidden``, ``activation``,
     ``normalize_observations``, ``history``, ``skills`` (see
     :mod:`stridelab.modules.frozen_skills`), ``hold_steps``, ``hold_command``, ``random_gating``
-    (skills are drawn with equal probabilities, in evaluation too), ``affine_commands`` (a command
-    of 0 is the centre of its range, 1 its end; otherwise in the units of the skill),
+    (skills are drawn with equal probabilities, in evaluation too), ``fixed_skill`` (number of the
+    only one executed, or None), ``affine_commands`` (a command of 0 is the centre of its range, 1
+    its end; otherwise in the units of the skill),
     ``command_std`` (at the start), ``gating_entropy`` (``coef``, which falls linearly to 0 at the
     fraction ``until`` of training), ``literal`` (see :class:`ActionShape`), ``residual`` (``clip``,
     and ``start`` as a fraction of training), ``curriculum`` (list of ``place``, ``low``, ``high``,
@@ -91,6 +94,7 @@ class Hierarchical(ActorCritic):
         self.hold_steps = int(config["hold_steps"])
         self.gating_entropy_coef = 0.0
         self.random_gating = bool(config["random_gating"])
+        self.fixed_skill: int | None = config.get("fixed_skill")
         self.skills = FrozenSkills(config["skills"], num_actions)
         if WEIGHTS in config:
             self.skills.load_weights(config[WEIGHTS])
@@ -176,9 +180,8 @@ class Hierarchical(ActorCritic):
         features = self.backbone(normalized)
         with torch.autocast(features.device.type, enabled=False):
             features = features.float()
-            logits = self.gating(features)
             heads = [
-                torch.zeros_like(logits) if self.random_gating else logits,
+                self._logits(features),
                 self.command_mean(features),
                 self._bounded_log_std(self.command_log_std(features)),
                 self.residual_mean(features),
@@ -188,6 +191,15 @@ class Hierarchical(ActorCritic):
             context = features.new_zeros(*features.shape[:-1], 2)
         residual_on = (self.residual_clip > 0).to(context.dtype).expand(*context.shape[:-1], 1)
         return torch.cat([*heads, context, residual_on], dim=-1)
+
+    def _logits(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.gating(features)
+        if self.random_gating:
+            return torch.zeros_like(logits)
+        if self.fixed_skill is not None:
+            logits = torch.full_like(logits, -_CERTAIN)
+            logits[..., self.fixed_skill] = _CERTAIN
+        return logits
 
     def _bounded_log_std(self, raw: Tensor) -> Tensor:
         """Keep deviations of commands below half a range, softly: a gradient remains.

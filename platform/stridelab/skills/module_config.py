@@ -13,13 +13,15 @@ from stridelab_envs.errors import ConfigError, unknown_name
 from stridelab_envs.registry import make_env
 from stridelab_envs.tasks.config import TaskConfig
 
+_GATINGS = ("learned", "random")
+
 
 def hierarchical_config(model: HierarchicalSection, task: TaskConfig) -> dict[str, Any]:
     """Read the skills and return ``model_config`` of :class:`Hierarchical`, weights included.
 
     Raises:
-        UserError: The skills cannot be read, do not fit the task, or the curriculum names a
-            command that none of them has.
+        UserError: The skills cannot be read, do not fit the task, or the gating or the curriculum
+            names what none of them has.
     """
     skills = load_skills(named_file(model.skills))
     env = make_env(task, num_envs=1, seed=0, num_threads=1)
@@ -33,6 +35,7 @@ def hierarchical_config(model: HierarchicalSection, task: TaskConfig) -> dict[st
         "hold_steps": model.hold_steps,
         "hold_command": model.hold_command,
         "random_gating": model.gating == "random",
+        "fixed_skill": _fixed_skill(model, skills),
         "affine_commands": model.command_head == "affine",
         "command_std": model.command_std,
         "gating_entropy": model.gating_entropy.model_dump(),
@@ -43,6 +46,16 @@ def hierarchical_config(model: HierarchicalSection, task: TaskConfig) -> dict[st
         "max_seq_len": 20,  # RLlib's own learner cuts the episodes of modules with a state
         WEIGHTS: skill_weights(skills),
     }
+
+
+def _fixed_skill(model: HierarchicalSection, skills: SkillSet) -> int | None:
+    """Return the number of the only skill to be executed, if there is one."""
+    names = [skill.name for skill in skills.skills]
+    if model.gating in names:
+        return names.index(model.gating)
+    if model.gating in _GATINGS:
+        return None
+    raise ConfigError("model.gating", unknown_name("gating", model.gating, [*_GATINGS, *names]))
 
 
 def _curriculum(model: HierarchicalSection, skills: SkillSet) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from ray.rllib.core.columns import Columns
 from stridelab.modules.carried import Controller, begun_anew, initial_state
 from stridelab.modules.hierarchical_distribution import HighLevelAction
 from stridelab.modules.transfer import transfer_weights
-from stridelab_envs.errors import UserError
+from stridelab_envs.errors import ConfigError, UserError
 
 
 def decide(module, obs, state, *, explore=True):
@@ -93,6 +93,26 @@ def test_random_gating_is_blind(explore, build_hierarchical):
     out = module.forward_exploration({Columns.OBS: obs, Columns.STATE_IN: state})
     inputs = module.action_dist_cls.from_logits(out[Columns.ACTION_DIST_INPUTS])
     assert (inputs.heads.logits == 0.0).all()
+
+
+def test_the_only_skill_is_always_executed(build_hierarchical):
+    module, env = build_hierarchical(model__gating="squat", model__hold_steps=1)
+    with torch.no_grad():
+        module.gating.bias.copy_(torch.tensor([100.0, 0.0, 0.0, 0.0]))
+    obs, state = env.reset(), initial_state(module, 8)
+    for explore in (True, False):
+        action, _, _ = decide(module, obs, state, explore=explore)
+        assert (action.skill == 2).all()
+    out = module.forward_exploration({Columns.OBS: obs, Columns.STATE_IN: state})
+    choice = module.action_dist_cls.from_logits(out[Columns.ACTION_DIST_INPUTS]).heads.logits
+    assert torch.softmax(choice, dim=-1)[:, 2].min() > 1.0 - 1e-6
+
+
+def test_an_unknown_gating_is_refused(build_hierarchical):
+    with pytest.raises(ConfigError) as caught:
+        build_hierarchical(model__gating="sqat")
+    assert caught.value.path == "model.gating"
+    assert "squat" in str(caught.value)
 
 
 def test_hold_of_one_step_chooses_always(build_hierarchical):

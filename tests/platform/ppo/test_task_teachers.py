@@ -8,12 +8,13 @@ import torch
 from stridelab.algorithms.ppo.config import taught
 from stridelab.algorithms.ppo.task_teachers import load_teachers
 from stridelab.export.bundle import describe_env, load_bundle, save_bundle
+from stridelab.skills.guides import dribble
 from stridelab.tuning.study import run_study
 from stridelab_envs.errors import ConfigError, UserError
 from stridelab_envs.registry import make_env
 
 ROOT = Path(__file__).resolve().parents[3]
-REACH, BUTTON = 0, 1
+REACH, BUTTON, BALL = 0, 1, 3
 """Columns of the one-hot task."""
 
 
@@ -125,6 +126,61 @@ def test_teachers_that_do_not_fit_are_refused(
     )
     with pytest.raises(ConfigError, match=told):
         taught(experiment.task_config(), experiment.algorithm)
+
+
+@pytest.mark.parametrize(
+    ("imitation", "told"),
+    [
+        ({"guides": ["h1_bal"]}, r"guides\[0\].*h1_bal.*h1_ball"),
+        ({"guides": ["h1_ball", "h1_ball"]}, r"guides\[1\].*another teacher"),
+    ],
+)
+def test_guides_that_do_not_fit_are_refused(tiny_experiment, many, imitation, told):
+    experiment = tiny_experiment(**many, algorithm__imitation=imitation)
+    with pytest.raises(ConfigError, match=told):
+        taught(experiment.task_config(), experiment.algorithm)
+
+
+def test_a_guide_and_a_policy_cannot_teach_the_same_task(tiny_experiment, many, teacher_of):
+    imitation = {"task_teachers": [teacher_of("h1_ball")], "guides": ["h1_ball"]}
+    experiment = tiny_experiment(**many, algorithm__imitation=imitation)
+    with pytest.raises(ConfigError, match="another teacher"):
+        taught(experiment.task_config(), experiment.algorithm)
+
+
+@pytest.mark.parametrize("key", ["guides", "task_teachers"])
+def test_a_policy_without_skills_cannot_be_taught_by_tasks(tiny_experiment, key):
+    with pytest.raises(ConfigError, match=f"imitation.{key}.*hierarchical"):
+        tiny_experiment(algorithm__imitation={key: ["h1_ball"]})
+
+
+def test_a_guide_labels_the_robots_of_its_task(build_pair, many):
+    runner, learner = build_pair(**many, algorithm__imitation={"guides": ["h1_ball"]})
+    frames = runner.sample().obs["policy"][0]
+    layout = runner.env.layouts["policy"]
+    labels = learner._imitation.labels(frames)
+    taught_rows = labels[:, -1] > 0
+    assert torch.equal(taught_rows, frames[:, layout["task"]].argmax(dim=1) == BALL)
+    assert taught_rows.any()
+    heads = learner._policy.action_shape.split_inputs(labels[taught_rows, :-1])
+    assert (heads.logits.argmax(dim=1) == 0).all()  # walk
+    goal = {part: frames[taught_rows][:, layout[f"goal_{part}"]] for part in ("object", "target")}
+    advised = torch.stack(list(dribble(goal).command.values()), dim=1)
+    own = learner._policy.clamped_command(heads.command_mean)[:, :3]
+    torch.testing.assert_close(own, advised)
+    assert not heads.residual_on.any()  # says nothing about the residual
+
+
+def test_the_student_becomes_like_a_guide(build_pair, many):
+    runner, learner = build_pair(
+        **{**many, "task__id": "h1_ball"},
+        algorithm__imitation={"guides": ["h1_ball"]},
+        algorithm__learning_rate=3e-3,
+        algorithm__max_grad_norm=100.0,
+    )
+    rollout = runner.sample()
+    losses = [learner.update_rollout(rollout)["loss/imitation"] for _ in range(30)]
+    assert losses[-1] < 0.3 * losses[0]
 
 
 def test_a_teacher_without_skills_is_refused(tmp_path, tiny_experiment, tiny_env, tiny_module):

@@ -33,6 +33,11 @@ def normalize_advantages(advantages: Tensor, one_hot: Tensor | None = None) -> T
     return centred / (std[group] + _TINY)
 
 
+def policy_layout(task: TaskConfig) -> dict[str, slice]:
+    """Return where each term lies in a frame of the policy's observation."""
+    return dict(make_env(task, num_envs=1, seed=0, num_threads=1).layouts[POLICY])
+
+
 def columns_of(term: str, task: TaskConfig) -> slice:
     """Return where a one-hot term lies in a frame of the policy's observation.
 
@@ -40,7 +45,7 @@ def columns_of(term: str, task: TaskConfig) -> slice:
         ConfigError: If the policy is not shown such a term, or it is a single number.
     """
     path = "algorithm.normalize_advantages_by"
-    layout = make_env(task, num_envs=1, seed=0, num_threads=1).layouts[POLICY]
+    layout = policy_layout(task)
     if term not in layout:
         raise ConfigError(path, unknown_name("observation term of the policy", term, layout))
     columns = layout[term]

@@ -8,7 +8,7 @@ from typing import Any
 from ray.rllib.algorithms.ppo import PPOConfig as RLlibPPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
-from stridelab.algorithms.ppo.advantages import columns_of
+from stridelab.algorithms.ppo.advantages import columns_of, policy_layout
 from stridelab.algorithms.ppo.imitation import load_teacher, shown_to
 from stridelab.algorithms.ppo.task_teachers import check_teachers
 from stridelab.experiment.schema import Experiment
@@ -34,7 +34,7 @@ class PPOConfig(RLlibPPOConfig):
     """RLlib's PPO config, the experiment's ``algorithm`` section that the learner reads, a mirror.
 
     The mirror is that of the task; None where the learner needs none. So are the columns of the
-    policy's frames by which advantages are normalised.
+    policy's frames by which advantages are normalised, and where each term lies in such a frame.
     """
 
     def __init__(self, algo_class: Any = None) -> None:
@@ -45,6 +45,7 @@ class PPOConfig(RLlibPPOConfig):
         self.total_env_steps: int | None = None
         self.mirror: TaskMirror | None = None
         self.advantage_columns: slice | None = None
+        self.policy_layout: dict[str, slice] | None = None
         self.runner_patience_s = 30.0
         """Time after which a runner may count as hanging, when others are ready [s]."""
 
@@ -84,6 +85,8 @@ def build_config(
     config.mirror = TaskMirror(task) if settings.symmetry.is_on else None
     if settings.normalize_advantages_by is not None:
         config.advantage_columns = columns_of(settings.normalize_advantages_by, task)
+    if settings.imitation is not None and settings.imitation.is_by_task:
+        config.policy_layout = policy_layout(task)
     task = taught(task, settings)
     config.environment(
         env="stridelab",
@@ -138,10 +141,10 @@ def taught(task: TaskConfig, settings: AlgorithmSection) -> TaskConfig:
     imitation = settings.imitation
     if imitation is None:
         return task
-    if not imitation.task_teachers:
+    if not imitation.is_by_task:
         return shown_to(load_teacher(imitation), task)
     by = settings.normalize_advantages_by
-    check_teachers(imitation.task_teachers, columns_of(by, task) if by else None, task)
+    check_teachers(imitation, columns_of(by, task) if by else None, task)
     return task
 
 

@@ -95,8 +95,9 @@ class PPOLearner(TorchLearner):
         settings = self._settings.imitation
         if settings is None:
             return None
-        if settings.task_teachers:
-            return TaskTeachers(settings, self.config.advantage_columns, self._device)
+        if settings.is_by_task:
+            columns, layout = self.config.advantage_columns, self.config.policy_layout
+            return TaskTeachers(settings, columns, layout, self._policy)
         return Imitation(settings, self._device)
 
     @property

@@ -1,4 +1,4 @@
-"""One teacher for each of several tasks, all of them hierarchical policies.
+"""One teacher for each of several tasks: hierarchical policies and hand-written guides.
 
 A policy that learns many tasks at once has few samples of each, and what one task makes of the
 skills disturbs the others. Policies that learned one task each can be brought together instead
@@ -7,21 +7,24 @@ skills disturbs the others. Policies that learned one task each can be brought t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from stridelab.algorithms.ppo.guide_teacher import GuideTeacher
 from stridelab.experiment.imitation_section import ImitationSection
 from stridelab.experiment.paths import named_file
 from stridelab.export.bundle import Policy, load_bundle
 from stridelab.modules.actor_critic import POLICY
-from stridelab_envs.errors import ConfigError, UserError
-from stridelab_envs.registry import make_env
+from stridelab.modules.hierarchical import Hierarchical
+from stridelab.skills.guides import GUIDES
+from stridelab_envs.errors import ConfigError, UserError, unknown_name
+from stridelab_envs.registry import get_task, make_env
 from stridelab_envs.tasks.config import TaskConfig
 
-_PATH = "algorithm.imitation.task_teachers"
+_PATH, _GUIDES = "algorithm.imitation.task_teachers", "algorithm.imitation.guides"
 
 
 def load_teachers(paths: Sequence[str], columns: slice) -> dict[int, Policy]:
@@ -44,19 +47,48 @@ def load_teachers(paths: Sequence[str], columns: slice) -> dict[int, Policy]:
         kind = teacher.experiment.model.kind
         if kind != "hierarchical":
             raise ConfigError(place, f"must be a hierarchical policy, {path} is of kind {kind}")
-        env = make_env(teacher.experiment.task_config(), num_envs=1, seed=0, num_threads=1)
-        number = int(env.reset()[POLICY][0, columns].argmax())
+        task = teacher.experiment.task_config()
+        number = _number_of(task, columns)
         if number in teachers:
-            raise ConfigError(place, f"teaches {env.task.id}, as another one does: {path}")
+            raise ConfigError(place, f"teaches {task.id}, as another one does: {path}")
         teachers[number] = teacher
     return teachers
 
 
-def check_teachers(paths: Sequence[str], columns: slice | None, task: TaskConfig) -> None:
+def _number_of(task: TaskConfig, columns: slice) -> int:
+    """Return a single task's column of the one-hot."""
+    env = make_env(task, num_envs=1, seed=0, num_threads=1)
+    return int(env.reset()[POLICY][0, columns].argmax())
+
+
+def guided(names: Sequence[str], taken: Sequence[int], columns: slice) -> dict[int, str]:
+    """Return which guide teaches which column of the one-hot.
+
+    Args:
+        names: Tasks whose guides teach.
+        taken: Columns that have another teacher.
+        columns: Where the one-hot task lies in a frame of the group ``policy``.
+
+    Raises:
+        ConfigError: There is no such guide, or its task has another teacher.
+    """
+    found: dict[int, str] = {}
+    for index, name in enumerate(names):
+        place = f"{_GUIDES}[{index}]"
+        if name not in GUIDES:
+            raise ConfigError(place, unknown_name("guide", name, GUIDES))
+        number = _number_of(get_task(name), columns)
+        if number in taken or number in found:
+            raise ConfigError(place, f"{name} has another teacher")
+        found[number] = name
+    return found
+
+
+def check_teachers(settings: ImitationSection, columns: slice | None, task: TaskConfig) -> None:
     """Refuse teachers that look at something else than the student.
 
     Args:
-        paths: The teachers' bundles.
+        settings: The ``algorithm.imitation`` section.
         columns: Where the one-hot task lies in a frame of the group ``policy``, if it is named.
         task: What the student learns.
 
@@ -68,11 +100,13 @@ def check_teachers(paths: Sequence[str], columns: slice | None, task: TaskConfig
         message = "several teachers need the one-hot term that says whose turn it is, such as task"
         raise ConfigError("algorithm.normalize_advantages_by", message)
     env = make_env(task, num_envs=1, seed=0, num_threads=1)
-    for index, teacher in enumerate(load_teachers(paths, columns).values()):
+    teachers = load_teachers(settings.task_teachers, columns)
+    for index, teacher in enumerate(teachers.values()):
         try:
             teacher.check_fits(env)
         except UserError as error:
             raise ConfigError(f"{_PATH}[{index}]", str(error)) from None
+    guided(settings.guides, list(teachers), columns)
 
 
 class TaskTeachers:
@@ -81,17 +115,29 @@ class TaskTeachers:
     Args:
         settings: The ``algorithm.imitation`` section.
         columns: Where the one-hot task lies in a frame of the group ``policy``.
-        device: Where the learner computes.
+        layout: Where each of its terms lies.
+        student: The policy that learns, on the learner's device.
     """
 
     group = POLICY
     """The observations that :meth:`labels` takes."""
 
-    def __init__(self, settings: ImitationSection, columns: slice, device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: ImitationSection,
+        columns: slice,
+        layout: Mapping[str, slice],
+        student: Hierarchical,
+    ) -> None:
         self.settings, self.coef = settings, settings.coef
         self._columns = columns
+        device = student.scaling.device
         teachers = load_teachers(settings.task_teachers, columns)
-        self._modules = {number: t.module.to(device) for number, t in teachers.items()}
+        self._inputs: dict[int, Callable[[Tensor], Tensor]] = {
+            number: _InputsOf(teacher.module.to(device)) for number, teacher in teachers.items()
+        }
+        for number, name in guided(settings.guides, list(teachers), columns).items():
+            self._inputs[number] = GuideTeacher(name, student, layout)
 
     @torch.no_grad()
     def labels(self, frames: Tensor) -> Tensor:
@@ -102,10 +148,9 @@ class TaskTeachers:
         """
         number = frames[:, self._columns].argmax(dim=1)
         labels = frames.new_zeros(0)
-        for own, module in self._modules.items():
+        for own, inputs_of in self._inputs.items():
             rows = (number == own).nonzero().flatten()
-            # As if no skill were held: there is more to learn from all states than from choices.
-            inputs = module.act(module.normalize({POLICY: frames[rows]})[POLICY])
+            inputs = inputs_of(frames[rows])
             if not labels.numel():
                 labels = frames.new_zeros(frames.shape[0], inputs.shape[-1] + 1)
             labels[rows] = torch.nn.functional.pad(inputs, (0, 1), value=1.0)
@@ -121,3 +166,15 @@ class TaskTeachers:
         taught = labels[:, -1]
         divergence = type(dist).from_logits(labels[:, :-1]).kl(dist)
         return (divergence * taught).sum() / taught.sum().clamp(min=1.0)
+
+
+class _InputsOf:
+    """A policy as a teacher: the inputs of its distribution for raw frames."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        # As if no skill were held: there is more to learn from all states than from choices.
+        inputs: Tensor = self._module.act(self._module.normalize({POLICY: frames})[POLICY])
+        return inputs
