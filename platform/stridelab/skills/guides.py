@@ -16,9 +16,10 @@ from torch import Tensor
 class Advice(NamedTuple):
     """What to do in ``n`` states."""
 
-    skill: str
+    skill: dict[str, Tensor]
+    """Name of each skill that may be advised to where it is, ``(n,)`` bool."""
     command: dict[str, Tensor]
-    """Name of each number of the skill's command to its values, ``(n,)``, in the skill's units."""
+    """``skill.number`` to values ``(n,)`` in the skill's units; clamped to its ranges later."""
 
 
 Guide = Callable[[Mapping[str, Tensor]], Advice]
@@ -52,14 +53,76 @@ def dribble(goal: Mapping[str, Tensor]) -> Advice:
     turn = (1.5 * yaw).clamp(-_FASTEST_TURN, _FASTEST_TURN)
     going = (distance > _GOAL).to(velocity.dtype)
     return Advice(
-        "walk",
+        {"walk": torch.ones_like(distance, dtype=torch.bool)},
         {
-            "lin_vel_x": going * velocity[:, 0].clamp(-_FASTEST, _FASTEST),
-            "lin_vel_y": going * velocity[:, 1].clamp(-_FASTEST_ASIDE, _FASTEST_ASIDE),
-            "ang_vel_z": going * turn,
+            "walk.lin_vel_x": going * velocity[:, 0].clamp(-_FASTEST, _FASTEST),
+            "walk.lin_vel_y": going * velocity[:, 1].clamp(-_FASTEST_ASIDE, _FASTEST_ASIDE),
+            "walk.ang_vel_z": going * turn,
         },
     )
 
 
-GUIDES: dict[str, Guide] = {"h1_ball": dribble}
+_WRIST_X, _WRIST_Y = 0.2985, 0.2135
+"""Where the wrists are by default, before and beside the base [m]; reach commands start there."""
+_ABOVE = 0.02
+"""How far above that place hands stay, over the table [m]."""
+_HALF_CUBE = 0.05
+_FAR = 0.47
+"""A cube farther ahead than this is walked to [m]."""
+_LINED_UP = 0.1
+"""How well to stand aside before going near the table [m]."""
+_AT_TARGET = 0.08
+"""A cube nearer than this across is left alone [m]."""
+
+
+def push(goal: Mapping[str, Tensor]) -> Advice:
+    """Stand aside of the cube, reach around it, push it across with the hand that is beyond it."""
+    cube_x, cube_y = goal["object"][:, 0], goal["object"][:, 1]
+    across = goal["target"][:, 1]
+    to_left = across > 0.0
+    side = torch.where(to_left, 1.0, -1.0)
+    rest = across.abs()
+    done = rest < _AT_TARGET
+    # To the left the right hand pushes; it reaches from 0.46 m to 0.11 m aside.
+    offset = cube_y + side * (rest + 0.06).clamp(0.2, 0.34)
+    walking = (cube_x > _FAR) & ~done
+    forward = torch.where(offset.abs() < _LINED_UP, 0.3, (1.5 * (cube_x - 0.6)).clamp(-0.3, 0.3))
+    x, y = _pushing_hand(goal, side, rest, done)
+    zero, above = torch.zeros_like(x), torch.full_like(x, _ABOVE)
+    back = torch.full_like(x, -0.1)
+    return Advice(
+        {"walk": walking, "reach": ~walking},
+        {
+            "walk.lin_vel_x": forward,
+            "walk.lin_vel_y": (2.0 * offset).clamp(-0.4, 0.4),
+            "walk.ang_vel_z": zero,
+            "reach.left_x": torch.where(to_left, back, x - _WRIST_X),
+            "reach.left_y": torch.where(to_left, zero, y - _WRIST_Y),
+            "reach.left_z": above,
+            "reach.right_x": torch.where(to_left, x - _WRIST_X, back),
+            "reach.right_y": torch.where(to_left, y + _WRIST_Y, zero),
+            "reach.right_z": above,
+        },
+    )
+
+
+def _pushing_hand(
+    goal: Mapping[str, Tensor], side: Tensor, rest: Tensor, done: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return where the hand is to be, seen from the base: outwards, forwards, then inwards [m]."""
+    cube_x, cube_y = goal["object"][:, 0], goal["object"][:, 1]
+    hand = torch.where((side > 0)[:, None], goal["right_wrist"], goal["left_wrist"])
+    beyond = -side * hand[:, 1] > 0.02
+    beside = hand[:, 0] > -_HALF_CUBE
+    in_the_way = ~beyond & (hand[:, 0] > -2.0 * _HALF_CUBE)
+    now = cube_y - side * _HALF_CUBE + hand[:, 1]
+    outside = cube_y - side * (_HALF_CUBE + 0.06)
+    pushed = now + side * (rest - 0.01).clamp(-0.02, 0.12)
+    y = torch.where(beyond & beside, pushed, torch.where(in_the_way, now, outside))
+    y = torch.where(done, outside - 0.03 * side, y)
+    x = torch.where(beyond, cube_x + 0.06, (cube_x - 2.0 * _HALF_CUBE).clamp(max=0.28))
+    return x, y
+
+
+GUIDES: dict[str, Guide] = {"h1_ball": dribble, "h1_box": push}
 """Task to the guide for it."""

@@ -3,16 +3,18 @@
 import pytest
 import torch
 
-from stridelab.skills.guides import GUIDES, dribble
+from stridelab.skills.guides import GUIDES, dribble, push
 from stridelab_envs.registry import get_task
+
+VELOCITY = ("lin_vel_x", "lin_vel_y", "ang_vel_z")
 
 
 def advised(ball, to_target):
     """Advice in one state: planar places of the ball and of its target, seen from the ball."""
     goal = {"object": torch.tensor([[*ball, 0.0]]), "target": torch.tensor([[*to_target, 0.0]])}
     advice = dribble(goal)
-    assert advice.skill == "walk"
-    return [advice.command[name].item() for name in ("lin_vel_x", "lin_vel_y", "ang_vel_z")]
+    assert [bool(where) for where in advice.skill.values()] == [True]
+    return [advice.command[f"walk.{name}"].item() for name in VELOCITY]
 
 
 def test_a_ball_before_the_right_foot_is_pushed():
@@ -37,6 +39,57 @@ def test_a_robot_that_looks_aside_turns_before_it_pushes():
 
 def test_a_ball_at_its_target_is_left_alone():
     assert advised((0.4, -0.2), (0.3, 0.3)) == [0.0, 0.0, 0.0]
+
+
+def pushing(cube, across, left=(-0.3, 0.16, 0.0), right=(-0.3, -0.16, 0.0)):
+    """Advice in one state: cube from the base, its target from it, wrists from its sides."""
+    goal = {
+        "object": torch.tensor([[*cube, 0.07]]),
+        "target": torch.tensor([[0.05, across, 0.0]]),
+        "left_wrist": torch.tensor([left]),
+        "right_wrist": torch.tensor([right]),
+    }
+    advice = push(goal)
+    [skill] = [name for name, where in advice.skill.items() if where]
+    numbers = {k: v.item() for k, v in advice.command.items() if k.startswith(f"{skill}.")}
+    return skill, [numbers[name] for name in numbers]
+
+
+def test_a_cube_far_off_is_walked_to_from_aside():
+    # To bring it 0.2 m to the left, have it 0.26 m to the right: 0.26 m to the left of here.
+    skill, command = pushing((0.6, 0.0), 0.2)
+    assert skill == "walk"
+    assert command == pytest.approx([0.0, 0.4, 0.0])
+    assert pushing((0.6, -0.26), 0.2)[1] == pytest.approx([0.3, 0.0, 0.0], abs=1e-6)
+
+
+def test_a_hand_goes_outside_of_the_cube_first():
+    # Right wrist before the cube, 0.10 m left of its right side: to 0.06 m beyond that side.
+    skill, command = pushing((0.45, -0.26), 0.2, right=(-0.15, 0.10, 0.0))
+    assert skill == "reach"
+    x, y = 0.28 - 0.2985, (-0.26 - 0.05 - 0.06) + 0.2135
+    assert command == pytest.approx([-0.1, 0.0, 0.02, x, y, 0.02], abs=1e-6)
+
+
+def test_a_hand_beside_the_cube_pushes():
+    # 0.03 m beyond the right side: 0.12 m on, the most at a time.
+    _, command = pushing((0.45, -0.26), 0.2, right=(0.0, -0.03, 0.0))
+    x, y = (0.45 + 0.06) - 0.2985, (-0.26 - 0.05 - 0.03 + 0.12) + 0.2135
+    assert command == pytest.approx([-0.1, 0.0, 0.02, x, y, 0.02], abs=1e-6)
+
+
+def test_the_other_hand_pushes_the_other_way():
+    _, one = pushing((0.45, -0.26), 0.2, right=(0.0, -0.03, 0.0))
+    _, other = pushing((0.45, 0.26), -0.2, left=(0.0, 0.03, 0.0))
+    mirrored = [*other[3:], *other[:3]]
+    assert [mirrored[0], -mirrored[1], mirrored[2]] == pytest.approx(one[:3], abs=1e-6)
+    assert [mirrored[3], -mirrored[4], mirrored[5]] == pytest.approx(one[3:], abs=1e-6)
+
+
+def test_a_cube_at_its_target_is_left_alone():
+    skill, command = pushing((0.6, 0.0), 0.07, right=(0.0, -0.03, 0.0))
+    assert skill == "reach"  # no step towards it
+    assert command[4] == pytest.approx(-0.05 - 0.06 - 0.03 + 0.2135)  # the hand goes away
 
 
 def test_guides_are_of_tasks():

@@ -45,10 +45,12 @@ class GuideTeacher:
         shape, skills = self._student.action_shape, self._student.skills
         count = frames.shape[0]
         logits = frames.new_full((count, shape.num_skills), -_CERTAIN)
-        logits[:, self._numbers[advice.skill]] = _CERTAIN
+        for name, advised in advice.skill.items():
+            logits[advised, self._numbers[name]] = _CERTAIN
         command = frames.new_zeros(count, shape.command_size)
         for name, value in advice.command.items():
-            command[:, skills.columns[f"{advice.skill}.{name}"]] = value
+            command[:, skills.columns[name]] = value
+        command = command.clamp(self._student.command_low, self._student.command_high)
         centre, half = self._student.scaling
         spread = torch.full_like(command, math.log(_COMMAND_STD))
         residual = frames.new_zeros(count, 2 * shape.num_actions)
