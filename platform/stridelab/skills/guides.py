@@ -29,11 +29,20 @@ _FOOT_Y = 0.2
 """Where the right foot is, across the heading: it is to meet the ball [m]."""
 _RUN_UP = 0.5
 """How far behind the ball to stand before pushing it [m]."""
-_ALIGNED_Y, _ALIGNED_YAW = 0.08, 0.25
-"""How well to be behind the ball before pushing it [m, rad]."""
+_ALIGNED_Y, _ALIGNED_YAW = (0.04, 0.12), (0.15, 0.35)
+"""From where to where alignment behind the ball goes from full to none [m, rad]."""
 _FASTEST, _FASTEST_ASIDE, _FASTEST_TURN = 0.5, 0.5, 0.8
-_GOAL = 0.48
-"""Near enough to leave the ball alone; the task asks for 0.5 [m]."""
+_GOAL = (0.42, 0.5)
+"""From where to where the ball is left alone more and more; the task asks for 0.5 [m]."""
+
+
+def _falling(value: Tensor, between: tuple[float, float]) -> Tensor:
+    """Return 1 below, 0 above, and a straight line in between.
+
+    What jumps cannot be learned: between two commands a student takes the mean, and stands still.
+    """
+    low, high = between
+    return ((high - value) / (high - low)).clamp(0.0, 1.0)
 
 
 def dribble(goal: Mapping[str, Tensor]) -> Advice:
@@ -45,13 +54,14 @@ def dribble(goal: Mapping[str, Tensor]) -> Advice:
     along, across = -(ball * ahead).sum(dim=1), -(ball * left).sum(dim=1)
     yaw = torch.atan2(ahead[:, 1], ahead[:, 0])
     aside = _FOOT_Y - across
-    aligned = (aside.abs() < _ALIGNED_Y) & (yaw.abs() < _ALIGNED_YAW) & (along < -0.1)
+    aligned = _falling(aside.abs(), _ALIGNED_Y) * _falling(yaw.abs(), _ALIGNED_YAW)
+    aligned = aligned * _falling(along, (-0.15, -0.05))
     back = (1.5 * (-_RUN_UP - along)).clamp(-_FASTEST, _FASTEST)
-    forward = torch.where(aligned, _FASTEST, back)
+    forward = torch.lerp(back, torch.full_like(back, _FASTEST), aligned)
     sideways = (2.0 * aside).clamp(-_FASTEST_ASIDE, _FASTEST_ASIDE)
     velocity = ahead * forward.unsqueeze(1) + left * sideways.unsqueeze(1)
     turn = (1.5 * yaw).clamp(-_FASTEST_TURN, _FASTEST_TURN)
-    going = (distance > _GOAL).to(velocity.dtype)
+    going = 1.0 - _falling(distance, _GOAL)
     return Advice(
         {"walk": torch.ones_like(distance, dtype=torch.bool)},
         {
@@ -69,8 +79,8 @@ _ABOVE = 0.02
 _HALF_CUBE = 0.05
 _FAR = 0.47
 """A cube farther ahead than this is walked to [m]."""
-_LINED_UP = 0.1
-"""How well to stand aside before going near the table [m]."""
+_LINED_UP = (0.05, 0.15)
+"""From where to where a place aside goes from right to wrong, before going near the table [m]."""
 _AT_TARGET = 0.08
 """A cube nearer than this across is left alone [m]."""
 
@@ -86,7 +96,9 @@ def push(goal: Mapping[str, Tensor]) -> Advice:
     # To the left the right hand pushes; it reaches from 0.46 m to 0.11 m aside.
     offset = cube_y + side * (rest + 0.06).clamp(0.2, 0.34)
     walking = (cube_x > _FAR) & ~done
-    forward = torch.where(offset.abs() < _LINED_UP, 0.3, (1.5 * (cube_x - 0.6)).clamp(-0.3, 0.3))
+    back_off = (1.5 * (cube_x - 0.6)).clamp(-0.3, 0.3)
+    lined_up = _falling(offset.abs(), _LINED_UP)
+    forward = torch.lerp(back_off, torch.full_like(back_off, 0.3), lined_up)
     x, y = _pushing_hand(goal, side, rest, done)
     zero, above = torch.zeros_like(x), torch.full_like(x, _ABOVE)
     back = torch.full_like(x, -0.1)
@@ -112,15 +124,16 @@ def _pushing_hand(
     """Return where the hand is to be, seen from the base: outwards, forwards, then inwards [m]."""
     cube_x, cube_y = goal["object"][:, 0], goal["object"][:, 1]
     hand = torch.where((side > 0)[:, None], goal["right_wrist"], goal["left_wrist"])
-    beyond = -side * hand[:, 1] > 0.02
-    beside = hand[:, 0] > -_HALF_CUBE
-    in_the_way = ~beyond & (hand[:, 0] > -2.0 * _HALF_CUBE)
+    beyond = _falling(side * hand[:, 1], (-0.03, -0.01))
+    beside = _falling(-hand[:, 0], (_HALF_CUBE, 2.0 * _HALF_CUBE))
     now = cube_y - side * _HALF_CUBE + hand[:, 1]
     outside = cube_y - side * (_HALF_CUBE + 0.06)
     pushed = now + side * (rest - 0.01).clamp(-0.02, 0.12)
-    y = torch.where(beyond & beside, pushed, torch.where(in_the_way, now, outside))
+    # On the wrong side and not before the cube it stays, until it has come back.
+    y = torch.lerp(outside, torch.lerp(now, pushed, beyond), beside)
     y = torch.where(done, outside - 0.03 * side, y)
-    x = torch.where(beyond, cube_x + 0.06, (cube_x - 2.0 * _HALF_CUBE).clamp(max=0.28))
+    before = (cube_x - 2.0 * _HALF_CUBE).clamp(max=0.28)
+    x = torch.lerp(before, cube_x + 0.06, beyond)
     return x, y
 
 
