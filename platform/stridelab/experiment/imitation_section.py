@@ -24,6 +24,9 @@ class ImitationSection(Section):
         default=[],
         description="Tasks whose hand-written guide teaches, alone or beside task_teachers.",
     )
+    guide_weight: float = Field(
+        default=1.0, gt=0.0, description="How much more a guide's states count than a teacher's."
+    )
     coef: float = Field(
         default=1.0,
         gt=0.0,

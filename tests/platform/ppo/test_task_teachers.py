@@ -173,6 +173,20 @@ def test_a_guide_labels_the_robots_of_its_task(build_pair, many):
     assert not heads.residual_on.any()  # says nothing about the residual
 
 
+def test_what_a_guide_says_can_count_more(build_pair, many):
+    losses = []
+    for weight in (1.0, 3.0):
+        imitation = {"guides": ["h1_ball"], "guide_weight": weight}
+        runner, learner = build_pair(
+            **{**many, "task__id": "h1_ball"}, algorithm__imitation=imitation
+        )
+        batch = learner._prepare(runner.sample())
+        assert (batch.labels[:, -1] == weight).all()
+        _, statistics = learner._loss(*vars(batch.rows(torch.arange(96))).values())
+        losses.append(statistics["loss/imitation"].item())
+    assert losses[1] == pytest.approx(3.0 * losses[0], rel=1e-4)
+
+
 def test_the_student_becomes_like_a_guide(build_pair, many):
     runner, learner = build_pair(
         **{**many, "task__id": "h1_ball"},

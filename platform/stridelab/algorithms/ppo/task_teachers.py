@@ -136,15 +136,18 @@ class TaskTeachers:
         self._inputs: dict[int, Callable[[Tensor], Tensor]] = {
             number: _InputsOf(teacher.module.to(device)) for number, teacher in teachers.items()
         }
+        self._weights = dict.fromkeys(self._inputs, 1.0)
         for number, name in guided(settings.guides, list(teachers), columns).items():
             self._inputs[number] = GuideTeacher(name, student, layout)
+            self._weights[number] = settings.guide_weight
 
     @torch.no_grad()
     def labels(self, frames: Tensor) -> Tensor:
         """Return the teachers' distributions for raw ``frames (n, size)``.
 
         Returns:
-            Inputs of a distribution, and 1 where there is a teacher, ``(n, input_size + 1)``.
+            Inputs of a distribution, and how much each row counts, ``(n, input_size + 1)``; 0
+            where there is no teacher.
         """
         number = frames[:, self._columns].argmax(dim=1)
         labels = frames.new_zeros(0)
@@ -153,19 +156,21 @@ class TaskTeachers:
             inputs = inputs_of(frames[rows])
             if not labels.numel():
                 labels = frames.new_zeros(frames.shape[0], inputs.shape[-1] + 1)
-            labels[rows] = torch.nn.functional.pad(inputs, (0, 1), value=1.0)
+            labels[rows] = torch.nn.functional.pad(
+                inputs, (0, 1), value=self._weights[own]
+            )
         return labels
 
     def loss(self, dist: Any, labels: Tensor) -> Tensor:
-        """Divergence KL(teacher | student) [nat], mean over the rows that have a teacher.
+        """Divergence KL(teacher | student) [nat], weighted, over the rows that have a teacher.
 
         Args:
             dist: The student's distribution of ``n`` actions.
             labels: What :meth:`labels` gave for them.
         """
-        taught = labels[:, -1]
+        weight = labels[:, -1]
         divergence = type(dist).from_logits(labels[:, :-1]).kl(dist)
-        return (divergence * taught).sum() / taught.sum().clamp(min=1.0)
+        return (divergence * weight).sum() / (weight > 0).sum().clamp(min=1)
 
 
 class _InputsOf:
