@@ -170,7 +170,8 @@ def test_a_guide_labels_the_robots_of_its_task(build_pair, many):
     advised = torch.stack([velocity[f"walk.{name}"] for name in VELOCITY], dim=1)
     own = learner._policy.clamped_command(heads.command_mean)[:, :3]
     torch.testing.assert_close(own, advised)
-    assert not heads.residual_on.any()  # says nothing about the residual
+    assert not heads.residual_mean.any()
+    assert not heads.residual_on.any()  # the student's is off, too
 
 
 def test_what_a_guide_says_can_count_more(build_pair, many):

@@ -15,6 +15,7 @@ _CERTAIN = 10.0
 """Logit of the advised skill; minus this that of the others."""
 _COMMAND_STD = 0.2
 """Of the advised commands, in the units of the command head."""
+_RESIDUAL_STD = 0.13
 _GOAL = "goal_"
 
 
@@ -40,7 +41,7 @@ class GuideTeacher:
         }
 
     def __call__(self, frames: Tensor) -> Tensor:
-        """Return the advice for raw ``frames (n, size)``, ``(n, input_size)``; no residual."""
+        """Return the advice for raw ``frames (n, size)``, ``(n, input_size)``; residual 0."""
         advice = self._guide({name: frames[:, part] for name, part in self._parts.items()})
         shape, skills = self._student.action_shape, self._student.skills
         count = frames.shape[0]
@@ -53,6 +54,9 @@ class GuideTeacher:
         command = command.clamp(self._student.command_low, self._student.command_high)
         centre, half = self._student.scaling
         spread = torch.full_like(command, math.log(_COMMAND_STD))
-        residual = frames.new_zeros(count, 2 * shape.num_actions)
+        mean = frames.new_zeros(count, shape.num_actions)
+        log_std = torch.full_like(mean, math.log(_RESIDUAL_STD))
         context = frames.new_zeros(count, 3)
-        return torch.cat([logits, (command - centre) / half, spread, residual, context], dim=-1)
+        context[:, -1] = (self._student.residual_clip > 0).to(context.dtype)
+        heads = [logits, (command - centre) / half, spread, mean, log_std, context]
+        return torch.cat(heads, dim=-1)

@@ -156,9 +156,7 @@ class TaskTeachers:
             inputs = inputs_of(frames[rows])
             if not labels.numel():
                 labels = frames.new_zeros(frames.shape[0], inputs.shape[-1] + 1)
-            labels[rows] = torch.nn.functional.pad(
-                inputs, (0, 1), value=self._weights[own]
-            )
+            labels[rows] = torch.nn.functional.pad(inputs, (0, 1), value=self._weights[own])
         return labels
 
     def loss(self, dist: Any, labels: Tensor) -> Tensor:

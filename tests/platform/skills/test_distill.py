@@ -1,0 +1,118 @@
+"""Teachers and guides brought together in one policy by regression."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from stridelab.algorithms.ppo.config import module_spec
+from stridelab.export.bundle import describe_env, load_bundle, save_bundle
+from stridelab.skills import distill
+from stridelab.skills.distill import Distillation
+from stridelab_envs.errors import ConfigError, UserError
+from stridelab_envs.gym import action_space, observation_space
+from stridelab_envs.registry import make_env
+
+ROOT = Path(__file__).resolve().parents[3]
+BALL = 3
+"""Column of the one-hot task."""
+
+
+@pytest.fixture
+def lesson(tmp_path, tiny_experiment, monkeypatch):
+    """Build a small student on the eight tasks that a guide teaches one of."""
+    monkeypatch.setattr(distill, "_MINIBATCHES", 10)
+    monkeypatch.setattr(distill, "_MINIBATCH_SIZE", 256)
+    small = {
+        "task__id": "h1_multitask",
+        "task__num_envs": 32,
+        "model": {
+            "kind": "hierarchical",
+            "skills": str(ROOT / "experiments" / "skills" / "h1.yaml"),
+            "actor_hidden": [64],
+            "critic_hidden": [16],
+        },
+        "algorithm__schedule": "fixed",
+        "algorithm__learning_rate": 3e-3,
+    }
+
+    def build(seed=0, **values):
+        start = tmp_path / "start"
+        if not start.exists():
+            experiment = tiny_experiment(**small)
+            task = experiment.task_config()
+            env = make_env(task, num_envs=1, seed=0, num_threads=1)
+            spec = module_spec(experiment.model, task)
+            spec.observation_space, spec.action_space = observation_space(env), action_space(env)
+            torch.manual_seed(0)
+            known = describe_env(env)
+            save_bundle(start, spec.build(), experiment, known, env_steps=7, git_commit=None)
+        taught = {
+            "algorithm__imitation": {"guides": ["h1_ball"]},
+            "algorithm__normalize_advantages_by": "task",
+            "train__start_from": str(start),
+            "train__env_steps": 32 * 20 * 12,
+        }
+        return Distillation(tiny_experiment(**{**small, **taught, **values}), seed=seed)
+
+    return build
+
+
+def test_the_student_becomes_like_the_guide_and_stays_itself_elsewhere(lesson):
+    one = lesson()
+    before = load_bundle(Path(one.experiment.train.start_from)).module
+    losses = []
+    one.run(lambda _, loss: losses.append(loss))
+    assert losses[-1] < 0.5 * losses[0]
+    frames = one._frames
+    task = frames[:, one.env.layouts["policy"]["task"]].argmax(dim=1)
+    ball = task == BALL
+    assert ball.any() and not ball.all()
+
+    def choices(module, rows):
+        inputs = module.act(module.normalize({"policy": frames[rows]})["policy"])
+        return module.action_shape.split_inputs(inputs).logits.softmax(dim=-1)
+
+    walking = choices(one.module, ball)[:, 0].mean()
+    assert walking > choices(before, ball)[:, 0].mean() + 0.2
+    moved = (choices(one.module, ~ball) - choices(before, ~ball)).abs().mean()
+    assert moved < 0.05
+
+
+def test_the_result_is_a_bundle_that_counts_its_steps(lesson, tmp_path):
+    one = lesson(train__env_steps=640)
+    one.run()
+    one.save(tmp_path / "student")
+    policy = load_bundle(tmp_path / "student")
+    assert policy.description["env_steps"] == 7 + 640
+    policy.check_fits(one.env)
+
+
+def test_the_same_seed_gives_the_same_student(lesson):
+    students = [lesson(seed=seed, train__env_steps=1280) for seed in (3, 3, 4)]
+    for one in students:
+        one.run()
+    first, again, other = (
+        torch.cat([p.flatten() for p in s.module.parameters()]) for s in students
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ({"algorithm__imitation": None}, "algorithm.imitation"),
+        ({"train__start_from": None}, "train.start_from"),
+        ({"algorithm__normalize_advantages_by": None}, "algorithm.normalize_advantages_by"),
+    ],
+)
+def test_what_is_missing_is_told(lesson, values, where):
+    with pytest.raises(ConfigError) as caught:
+        lesson(**values)
+    assert caught.value.path == where
+
+
+def test_a_missing_student_is_told(lesson):
+    with pytest.raises(UserError, match="nowhere: no policy bundle here"):
+        lesson(train__start_from="nowhere")
