@@ -1,9 +1,9 @@
 """Bring teachers and guides of single tasks together in one policy, by regression alone.
 
 Beside PPO's loss (``algorithm.imitation``) every sample is looked at a few times and then gone, and
-what a guide shows takes long to learn. Here the student plays, its teachers say what they would have
-done, and all it has seen lately is learned from again and again (DAgger, Ross et al. 2011). Where a
-task has no teacher, the student stays what it was at the start.
+what a guide shows takes long to learn. Here the student plays, its teachers say what they would
+have done, and all it has seen lately is learned from again and again (DAgger, Ross et al. 2011).
+Where a task has no teacher, the student stays what it was at the start.
 """
 
 from __future__ import annotations

@@ -140,7 +140,9 @@ def test_the_site_is_built_and_needs_no_network(tmp_path):
     assert done.returncode == 0, done.stderr
     html = list((tmp_path / "site").rglob("*.html"))
     names = {path.relative_to(tmp_path / "site").with_suffix("").as_posix() for path in html}
-    assert {f"reference/{path.removesuffix('.md')}" for path in written()} <= names
+    # Other tests may have added tasks to this process; the site is built by another one.
+    pages = {path.relative_to(source).with_suffix("").as_posix() for path in source.rglob("*.md")}
+    assert {"reference/tasks/biped_walk", "reference/tasks/h1_multitask"} <= pages <= names
     loaded = re.compile(r'<(?:script|link|img|iframe)[^>]*(?:src|href)="(?:https?:)?//')
     assert not [path for path in html if loaded.search(path.read_text(encoding="utf-8"))]
 
