@@ -137,5 +137,33 @@ def _pushing_hand(
     return x, y
 
 
-GUIDES: dict[str, Guide] = {"h1_ball": dribble, "h1_box": push}
+_SIDES = ("left", "right")
+_CROUCH = 0.75
+"""Height of the base at which the hands are near the middle of the panel [m]."""
+
+
+def crouch(goal: Mapping[str, Tensor]) -> Advice:
+    """Bring the hands near the panel and stay so: no policy has lifted it yet, but many fell."""
+    count = goal["object"].shape[0]
+    height = goal["object"].new_full((count,), _CROUCH)
+    return Advice({"squat": torch.ones_like(height, dtype=torch.bool)}, {"squat.height": height})
+
+
+def wait(goal: Mapping[str, Tensor]) -> Advice:
+    """Stand, hands over the table: no policy has brought the cube to the other one, but some fell.
+
+    Walking at zero velocity would not do: it drifts into the table.
+    """
+    still = goal["object"].new_zeros(goal["object"].shape[0])
+    numbers = dict.fromkeys((f"reach.{side}_{axis}" for side in _SIDES for axis in "xyz"), still)
+    return Advice({"reach": torch.ones_like(still, dtype=torch.bool)}, numbers)
+
+
+GUIDES: dict[str, Guide] = {
+    "h1_ball": dribble,
+    "h1_box": push,
+    "h1_transfer": wait,
+    "h1_lift": crouch,
+    "h1_carry": crouch,
+}
 """Task to the guide for it."""

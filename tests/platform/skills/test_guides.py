@@ -115,3 +115,16 @@ def test_a_cube_at_its_target_is_left_alone():
 def test_guides_are_of_tasks():
     for name in GUIDES:
         assert get_task(name).id == name
+
+
+@pytest.mark.parametrize("task", ["h1_lift", "h1_carry"])
+def test_with_a_panel_the_robot_crouches(task):
+    advice = GUIDES[task]({"object": torch.zeros(3, 3)})
+    assert advice.skill["squat"].tolist() == [True] * 3
+    assert advice.command["squat.height"].tolist() == pytest.approx([0.75] * 3)
+
+
+def test_before_the_other_table_the_robot_stands():
+    advice = GUIDES["h1_transfer"]({"object": torch.zeros(3, 3)})
+    assert advice.skill["reach"].tolist() == [True] * 3
+    assert [value.tolist() for value in advice.command.values()] == [[0.0] * 3] * 6
