@@ -62,7 +62,8 @@ class Distillation:
         self._before = copy.deepcopy(self.module)
         self.env = make_env(task, num_envs=experiment.task.num_envs, seed=seed)
         self._started.check_fits(self.env)
-        columns = columns_of(settings.normalize_advantages_by or "", task)
+        assert settings.normalize_advantages_by is not None  # else refused above
+        columns = columns_of(settings.normalize_advantages_by, task)
         self._teachers = TaskTeachers(imitation, columns, policy_layout(task), self.module)
         self._generator = torch.Generator().manual_seed(seed)
         actor = [p for name, p in self.module.named_parameters() if not name.startswith("critic")]

@@ -1,7 +1,7 @@
 """Choices of skill and command written by hand, to show a policy what takes long to find.
 
 A guide sees no more of an observation than the policy that learns from it: its goal, in the base's
-heading frame. It need not be good: rewards go on where it ends.
+heading frame. It must be followed to the end: rewards alone unlearned what it had shown.
 """
 
 from __future__ import annotations
