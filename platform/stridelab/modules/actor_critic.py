@@ -44,11 +44,13 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
     Besides RLlib's forward methods, which take raw observations, there is a way in two steps for
     learners: :meth:`normalize` once a rollout, frame by frame, and :meth:`evaluate` on each
     minibatch. A module that also learns to predict something of its own overrides
-    :meth:`auxiliary` and :meth:`squared_errors`.
+    :attr:`predicts`, :meth:`outputs`, :meth:`auxiliary` and :meth:`squared_errors`.
     """
 
     symmetric = True
     """Whether mirror images of observations and actions mean something to the module."""
+    predicts = False
+    """Whether :meth:`auxiliary` adds losses, for which it looks at the group ``critic``, too."""
     stays_own: tuple[str, ...] = ()
     """First parts of names in the state dict that another policy's networks do not bring along."""
     deviations: tuple[str, ...] = ("log_std", "std")
@@ -151,9 +153,17 @@ class ActorCritic(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
                 on more than the observation.
         """
         return {
-            Columns.ACTION_DIST_INPUTS: self.act(normalized[POLICY]),
+            **self.outputs(normalized[POLICY]),
             Columns.VF_PREDS: self.value(normalized),
         }
+
+    def outputs(self, normalized: Tensor) -> dict[str, Tensor]:
+        """Return the part of :meth:`evaluate` for which no critic is needed.
+
+        Args:
+            normalized: The group ``policy``, ``(n, size)``.
+        """
+        return {Columns.ACTION_DIST_INPUTS: self.act(normalized)}
 
     def auxiliary(self, normalized: Mapping[str, Tensor], out: Mapping[str, Tensor]) -> Auxiliary:
         """Return the module's own losses on a minibatch; ``out`` is from :meth:`evaluate`."""

@@ -23,7 +23,7 @@ from stridelab.modules.networks import Perceptron
 from stridelab_envs.errors import UserError
 
 ESTIMATE = "estimate"
-"""Column of the estimates in what :meth:`Estimator.evaluate` returns."""
+"""Column of the estimates in what :meth:`Estimator.outputs` returns."""
 _CONVOLUTIONS = ((32, 6, 3), (16, 4, 2))
 """Channels, kernel and stride of the layers over a frame's values."""
 _CODE = (128, 64)
@@ -85,6 +85,8 @@ class Estimator(ActorCritic, SelfSupervisedLossAPI):
     (columns of the true velocity in a frame of the critic), ``target_scale``.
     """
 
+    predicts = True
+
     def setup(self) -> None:
         """Build the networks from the observation and action spaces."""
         config = self.model_config
@@ -143,16 +145,10 @@ class Estimator(ActorCritic, SelfSupervisedLossAPI):
         mean, estimate = self._mean(stacked)
         return torch.cat([mean, self._log_std(mean)], dim=-1), estimate
 
-    def evaluate(
-        self, normalized: Mapping[str, Tensor], actions: Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Return distribution inputs, values and estimates of stacked observations."""
-        inputs, estimate = self._act(normalized[POLICY])
-        return {
-            Columns.ACTION_DIST_INPUTS: inputs,
-            Columns.VF_PREDS: self.value(normalized),
-            ESTIMATE: estimate,
-        }
+    def outputs(self, normalized: Tensor) -> dict[str, Tensor]:
+        """Return distribution inputs and estimates of stacked observations."""
+        inputs, estimate = self._act(normalized)
+        return {Columns.ACTION_DIST_INPUTS: inputs, ESTIMATE: estimate}
 
     def target(self, obs: Mapping[str, Tensor]) -> Tensor:
         """Return what the estimate should be: of the newest privileged frame, ``(..., 3)``."""
@@ -172,8 +168,7 @@ class Estimator(ActorCritic, SelfSupervisedLossAPI):
         return {"estimator": (error / self.target_scale).square().sum(dim=-1)}
 
     def _forward_train(self, batch: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        inputs, estimate = self._act(batch[Columns.OBS][POLICY])
-        return {Columns.ACTION_DIST_INPUTS: inputs, ESTIMATE: estimate}
+        return self.outputs(batch[Columns.OBS][POLICY])
 
     def compute_self_supervised_loss(
         self,

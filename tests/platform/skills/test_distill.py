@@ -62,9 +62,9 @@ def test_the_student_becomes_like_the_guide_and_stays_itself_elsewhere(lesson):
     one = lesson()
     before = load_bundle(Path(one.experiment.train.start_from)).module
     losses = []
-    one.run(lambda _, loss: losses.append(loss))
+    one.run(lambda _, means: losses.append(means["loss"]))
     assert losses[-1] < 0.5 * losses[0]
-    frames = one._frames
+    frames = one.memory.draw(2000, torch.Generator().manual_seed(0))["policy"]
     task = frames[:, one.env.layouts["policy"]["task"]].argmax(dim=1)
     ball = task == BALL
     assert ball.any() and not ball.all()
@@ -103,7 +103,6 @@ def test_the_same_seed_gives_the_same_student(lesson):
     ("values", "where"),
     [
         ({"algorithm__imitation": None}, "algorithm.imitation"),
-        ({"train__start_from": None}, "train.start_from"),
         ({"algorithm__normalize_advantages_by": None}, "algorithm.normalize_advantages_by"),
     ],
 )
@@ -116,3 +115,77 @@ def test_what_is_missing_is_told(lesson, values, where):
 def test_a_missing_student_is_told(lesson):
     with pytest.raises(UserError, match="nowhere: no policy bundle here"):
         lesson(train__start_from="nowhere")
+
+
+@pytest.fixture
+def history_lesson(tmp_path, tiny_experiment, tiny_estimator, tiny_env, tiny_module, monkeypatch):
+    """Build a student with a history, taught by a policy that sees one clean frame."""
+    monkeypatch.setattr(distill, "_MINIBATCHES", 10)
+    monkeypatch.setattr(distill, "_MINIBATCH_SIZE", 256)
+    teacher = tmp_path / "teacher"
+    known = describe_env(tiny_env)
+    save_bundle(teacher, tiny_module, tiny_experiment(), known, env_steps=0, git_commit=None)
+
+    def build(**values):
+        experiment = tiny_experiment().with_values(
+            {
+                **tiny_estimator,
+                "task.num_envs": 32,
+                "task.episode_length_s": 2.0,
+                "algorithm.imitation": {"teacher": str(teacher)},
+                "algorithm.learning_rate": 3e-3,
+                "train.env_steps": 32 * 20 * 12,
+                **values,
+            }
+        )
+        return Distillation(experiment)
+
+    return build
+
+
+def test_a_student_with_a_history_learns_from_nothing_and_learns_to_estimate(history_lesson):
+    one = history_lesson()
+    rounds = []
+    one.run(lambda _, means: rounds.append(means))
+    assert rounds[-1]["loss"] < 0.5 * rounds[0]["loss"]
+    assert rounds[-1]["estimator/rmse"] < 0.8 * rounds[0]["estimator/rmse"]
+
+
+def test_what_is_remembered_is_what_was_seen_and_what_the_teacher_said(history_lesson):
+    one = history_lesson(**{"train.env_steps": 32 * 20})
+    seen = []
+    original = one.env.step
+
+    def watching(action):
+        step = original(action)
+        seen.append(step.obs)
+        return step
+
+    one.env.step = watching
+    one.run()
+    batch = one.memory.draw(500, torch.Generator().manual_seed(0))
+    shown = {
+        tuple(row.tolist()): obs["teacher"][i]
+        for obs in seen
+        for i, row in enumerate(obs["policy"])
+    }
+    found = [shown.get(tuple(row.tolist())) for row in batch["policy"]]
+    known = [i for i, frame in enumerate(found) if frame is not None]
+    assert len(known) > 400  # but for the first step, which came from reset()
+    teacher = one._teachers.module
+    expected = teacher.mean_action(torch.stack([found[i] for i in known]))
+    torch.testing.assert_close(batch["labels"][known], expected)
+
+
+def test_the_bundle_of_a_student_with_a_history_knows_nothing_of_its_teacher(
+    history_lesson, tmp_path
+):
+    one = history_lesson(**{"train.env_steps": 640})
+    one.run()
+    one.save(tmp_path / "student")
+    policy = load_bundle(tmp_path / "student")
+    assert policy.description["env_steps"] == 640
+    assert "teacher" not in policy.description["env"]["layouts"]
+    again = history_lesson(**{"train.start_from": str(tmp_path / "student")})
+    for name, value in policy.module.state_dict().items():
+        assert torch.equal(value, again.module.state_dict()[name])
