@@ -26,12 +26,20 @@ Guide = Callable[[Mapping[str, Tensor]], Advice]
 """From parts of the goal, each ``(n, size)`` [m], see ``stridelab_envs.mdp.goal``."""
 
 _FOOT_Y = 0.2
-"""Where the right foot is, across the heading: it is to meet the ball [m]."""
+"""How far aside of the base a foot is that is to meet the ball [m]."""
+_EITHER_FOOT = 0.05
+"""Nearer to the line through ball and target than this, the choice of the foot fades [m]."""
 _RUN_UP = 0.5
 """How far behind the ball to stand before pushing it [m]."""
 _ALIGNED_Y, _ALIGNED_YAW = (0.04, 0.12), (0.15, 0.35)
 """From where to where alignment behind the ball goes from full to none [m, rad]."""
+_TURN_Y = (0.1, 0.25)
+"""From where to where a foot's place aside is too wrong to turn [m]."""
+_PASSING_Y, _PASSING_X = (0.3, 0.4), (-0.3, -0.2)
+"""From where to where a ball beside the robot is far enough aside, or ahead, not to be dragged."""
 _FASTEST, _FASTEST_ASIDE, _FASTEST_TURN = 0.5, 0.5, 0.8
+_ASIDE_SHARE = 0.5
+"""Walking goes farther aside than it is told; with all of it the ball drifted off its line."""
 _GOAL = (0.42, 0.5)
 """From where to where the ball is left alone more and more; the task asks for 0.5 [m]."""
 
@@ -46,21 +54,18 @@ def _falling(value: Tensor, between: tuple[float, float]) -> Tensor:
 
 
 def dribble(goal: Mapping[str, Tensor]) -> Advice:
-    """Walk to behind the ball, seen from its target, then push it there with a foot."""
+    """Walk to behind the ball, seen from its target, then push it there with the nearer foot."""
     ball, to_target = goal["object"][:, :2], goal["target"][:, :2]
     distance = to_target.norm(dim=1)
     ahead = to_target / distance.clamp(min=1e-3).unsqueeze(1)
     left = torch.stack([-ahead[:, 1], ahead[:, 0]], dim=1)
     along, across = -(ball * ahead).sum(dim=1), -(ball * left).sum(dim=1)
     yaw = torch.atan2(ahead[:, 1], ahead[:, 0])
-    aside = _FOOT_Y - across
-    aligned = _falling(aside.abs(), _ALIGNED_Y) * _falling(yaw.abs(), _ALIGNED_YAW)
-    aligned = aligned * _falling(along, (-0.15, -0.05))
-    back = (1.5 * (-_RUN_UP - along)).clamp(-_FASTEST, _FASTEST)
-    forward = torch.lerp(back, torch.full_like(back, _FASTEST), aligned)
-    sideways = (2.0 * aside).clamp(-_FASTEST_ASIDE, _FASTEST_ASIDE)
-    velocity = ahead * forward.unsqueeze(1) + left * sideways.unsqueeze(1)
-    turn = (1.5 * yaw).clamp(-_FASTEST_TURN, _FASTEST_TURN)
+    aside = _FOOT_Y * (across / _EITHER_FOOT).clamp(-1.0, 1.0) - across
+    forward, sideways = _around_the_ball(along, across, aside, yaw)
+    share = torch.tensor([1.0, _ASIDE_SHARE], device=ahead.device)
+    velocity = ahead * forward.unsqueeze(1) * share + left * sideways.unsqueeze(1)
+    turn = (4.0 * yaw).clamp(-_FASTEST_TURN, _FASTEST_TURN) * _falling(aside.abs(), _TURN_Y)
     going = 1.0 - _falling(distance, _GOAL)
     return Advice(
         {"walk": torch.ones_like(distance, dtype=torch.bool)},
@@ -70,6 +75,28 @@ def dribble(goal: Mapping[str, Tensor]) -> Advice:
             "walk.ang_vel_z": going * turn,
         },
     )
+
+
+def _around_the_ball(
+    along: Tensor, across: Tensor, aside: Tensor, yaw: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return velocities along the line from ball to target and to the left of it [m/s], ``(n,)``.
+
+    Args:
+        along: Where the robot is on that line, seen from the ball [m].
+        across: How far to the left of it [m].
+        aside: How far to the left the robot has yet to go for its foot to meet the ball [m].
+        yaw: Of the line, seen from the robot [rad].
+    """
+    aligned = _falling(aside.abs(), _ALIGNED_Y) * _falling(yaw.abs(), _ALIGNED_YAW)
+    aligned = aligned * _falling(along, (-0.15, -0.05))
+    back = (1.5 * (-_RUN_UP - along)).clamp(-_FASTEST, _FASTEST)
+    forward = torch.lerp(back, torch.full_like(back, _FASTEST), aligned)
+    sideways = (2.0 * aside).clamp(-_FASTEST_ASIDE, _FASTEST_ASIDE)
+    # Whoever goes back past a ball at its feet takes it along.
+    beside = _falling(across.abs(), _PASSING_Y) * (1.0 - _falling(along, _PASSING_X))
+    away = 0.4 * ((across + 0.1) / _EITHER_FOOT).clamp(-1.0, 1.0)
+    return forward * (1.0 - beside), torch.lerp(sideways, away, beside)
 
 
 _WRIST_X, _WRIST_Y = 0.2985, 0.2135

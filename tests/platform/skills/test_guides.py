@@ -1,5 +1,7 @@
 """What guides advise, by hand."""
 
+import math
+
 import pytest
 import torch
 
@@ -17,24 +19,38 @@ def advised(ball, to_target):
     return [advice.command[f"walk.{name}"].item() for name in VELOCITY]
 
 
-def test_a_ball_before_the_right_foot_is_pushed():
-    assert advised((0.4, -0.2), (3.0, 0.0)) == pytest.approx([0.5, 0.0, 0.0], abs=1e-6)
+@pytest.mark.parametrize("foot", [-0.2, 0.2])
+def test_a_ball_before_either_foot_is_pushed(foot):
+    assert advised((0.4, foot), (3.0, 0.0)) == pytest.approx([0.5, 0.0, 0.0], abs=1e-6)
 
 
-def test_a_robot_beside_the_line_moves_aside_first():
-    # 0.4 m to the right of where its right foot would meet the ball, and 0.1 m too near.
-    speed = advised((0.4, 0.2), (3.0, 0.0))
-    assert speed == pytest.approx([1.5 * (0.4 - 0.5), 0.5, 0.0], abs=1e-6)
+@pytest.mark.parametrize("side", [1.0, -1.0])
+def test_a_robot_beside_the_line_moves_aside_first(side):
+    # 0.3 m farther aside than its nearer foot is to be, and 0.1 m too near.
+    speed = advised((0.4, -0.5 * side), (3.0, 0.0))
+    assert speed == pytest.approx([1.5 * (0.4 - 0.5), -0.5 * side, 0.0], abs=1e-6)
 
 
-def test_a_robot_ahead_of_the_ball_walks_back():
-    assert advised((-0.3, -0.2), (3.0, 0.0))[0] == pytest.approx(-0.5)
+def test_a_robot_ahead_of_the_ball_walks_back_but_not_over_it():
+    assert advised((-0.3, -0.5), (3.0, 0.0))[0] == pytest.approx(-0.5)
+    assert advised((-0.3, -0.2), (3.0, 0.0)) == pytest.approx([0.0, 0.4, 0.0], abs=1e-6)
+    assert advised((-0.3, 0.2), (3.0, 0.0)) == pytest.approx([0.0, -0.4, 0.0], abs=1e-6)
 
 
 def test_a_robot_that_looks_aside_turns_before_it_pushes():
-    forward, _, turn = advised((0.4, -0.2), (2.0, 2.0))
+    # 0.4 m behind the ball and 0.2 m to the left of the line, which is 45 degrees to the left.
+    root = 0.5**0.5
+    forward, _, turn = advised((root * (0.4 + 0.2), root * (0.4 - 0.2)), (2.0, 2.0))
     assert turn == pytest.approx(0.8)
-    assert forward < 0.5
+    assert forward < 0.0
+
+
+def test_half_of_what_leads_aside_is_told():
+    # The line is 0.1 rad to the left; 0.4 m behind and 0.2 m to the left of it.
+    cos, sin = math.cos(0.1), math.sin(0.1)
+    ball = (0.4 * cos + 0.2 * sin, 0.4 * sin - 0.2 * cos)
+    velocity = advised(ball, (3.0 * cos, 3.0 * sin))
+    assert velocity == pytest.approx([0.5 * cos, 0.5 * 0.5 * sin, 4.0 * 0.1], abs=1e-5)
 
 
 def test_a_ball_at_its_target_is_left_alone():
