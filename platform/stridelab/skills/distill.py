@@ -37,7 +37,7 @@ _ROLLOUT = 20
 """Control steps between two rounds of learning."""
 _MINIBATCHES, _MINIBATCH_SIZE = 40, 4096
 """Of a round."""
-_MEMORY = 600_000
+_MEMORY = 2_000_000
 """Latest samples that are kept."""
 _LABELS = "labels"
 """What the teachers said, in the memory."""

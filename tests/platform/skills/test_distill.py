@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from stridelab.algorithms.ppo.config import module_spec
+from stridelab.cli.main import main
 from stridelab.export.bundle import describe_env, load_bundle, save_bundle
 from stridelab.skills import distill
 from stridelab.skills.distill import Distillation
@@ -189,3 +191,37 @@ def test_the_bundle_of_a_student_with_a_history_knows_nothing_of_its_teacher(
     again = history_lesson(**{"train.start_from": str(tmp_path / "student")})
     for name, value in policy.module.state_dict().items():
         assert torch.equal(value, again.module.state_dict()[name])
+
+
+def test_the_command_writes_a_bundle_and_says_how_far_it_is(
+    history_lesson, tmp_path, monkeypatch, capsys
+):
+    tree = history_lesson(**{"train.env_steps": 1280}).experiment.to_dict()
+    (tmp_path / "lesson.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    out = tmp_path / "student"
+    arguments = ["distill", str(tmp_path / "lesson.yaml"), "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["stridelab", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 0, printed.err
+    assert printed.out.split() == [str(out)]
+    assert "640 of 1,280 env steps  loss" in printed.err
+    assert "estimator/rmse" in printed.err
+    assert load_bundle(out).description["env_steps"] == 1280
+
+
+def test_the_command_refuses_an_experiment_without_teachers(
+    history_lesson, tmp_path, monkeypatch, capsys
+):
+    tree = history_lesson().experiment.to_dict()
+    tree["algorithm"]["imitation"] = None
+    (tmp_path / "lesson.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    out = tmp_path / "student"
+    arguments = ["distill", str(tmp_path / "lesson.yaml"), "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["stridelab", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "algorithm.imitation: is missing" in capsys.readouterr().err
+    assert not out.exists()
