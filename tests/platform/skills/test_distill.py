@@ -193,35 +193,36 @@ def test_the_bundle_of_a_student_with_a_history_knows_nothing_of_its_teacher(
         assert torch.equal(value, again.module.state_dict()[name])
 
 
-def test_the_command_writes_a_bundle_and_says_how_far_it_is(
-    history_lesson, tmp_path, monkeypatch, capsys
-):
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run ``stridelab distill`` on an experiment; gives exit code, output, errors and the bundle."""
+
+    def run(tree):
+        (tmp_path / "lesson.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+        out = tmp_path / "student"
+        arguments = ["distill", str(tmp_path / "lesson.yaml"), "--out", str(out)]
+        monkeypatch.setattr("sys.argv", ["stridelab", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capsys.readouterr(), out
+
+    return run
+
+
+def test_the_command_writes_a_bundle_and_says_how_far_it_is(history_lesson, command):
     tree = history_lesson(**{"train.env_steps": 1280}).experiment.to_dict()
-    (tmp_path / "lesson.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    out = tmp_path / "student"
-    arguments = ["distill", str(tmp_path / "lesson.yaml"), "--out", str(out)]
-    monkeypatch.setattr("sys.argv", ["stridelab", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    printed = capsys.readouterr()
-    assert ended.value.code == 0, printed.err
-    assert printed.out.split() == [str(out)]
-    assert "640 of 1,280 env steps  loss" in printed.err
-    assert "estimator/rmse" in printed.err
+    code, printed, err, out = command(tree)
+    assert code == 0, err
+    assert printed.split() == [str(out)]
+    assert "640 of 1,280 env steps  loss" in err
+    assert "estimator/rmse" in err
     assert load_bundle(out).description["env_steps"] == 1280
 
 
-def test_the_command_refuses_an_experiment_without_teachers(
-    history_lesson, tmp_path, monkeypatch, capsys
-):
+def test_the_command_refuses_an_experiment_without_teachers(history_lesson, command):
     tree = history_lesson().experiment.to_dict()
     tree["algorithm"]["imitation"] = None
-    (tmp_path / "lesson.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-    out = tmp_path / "student"
-    arguments = ["distill", str(tmp_path / "lesson.yaml"), "--out", str(out)]
-    monkeypatch.setattr("sys.argv", ["stridelab", *arguments])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    assert "algorithm.imitation: is missing" in capsys.readouterr().err
+    code, _, err, out = command(tree)
+    assert code == 2
+    assert "algorithm.imitation: is missing" in err
     assert not out.exists()
